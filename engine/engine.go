@@ -1,0 +1,244 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tipring/tipring/engine/id"
+	"github.com/tipring/tipring/engine/media"
+)
+
+// Options is what an Engine is made of. Sink, Directory and Prompts are required.
+type Options struct {
+	Node      string            // of events and calls
+	Sink      Sink              // takes every event
+	Directory Directory         // finds applications
+	Dialers   map[string]Dialer // by address scheme: "sip", "sips", "tel", "client"
+	Prompts   Prompts           // finds audio
+	Records   Records           // knows calls that are over; nil: nobody does
+	NewID     func(prefix string) string
+	Log       *slog.Logger
+
+	MaxCalls      int           // at once; 0: no limit
+	AskTimeout    time.Duration // for an application's answer, all tries together; 0: 30 s
+	AnswerTimeout time.Duration // for an inbound call to be answered by its application; 0: 3 min
+	HangupTimeout time.Duration // for a leg to say that it is over; 0: 5 s
+	MaxDuration   time.Duration // of an answered call that has no limit of its own; 0: 4 h
+}
+
+// Prompts finds the audio that a play URL names. Clip may block; it is called by activities.
+type Prompts interface {
+	// Clip gives the audio and how often to play it if nobody says: -1 for a cadence, else 1.
+	Clip(ctx context.Context, url string) (clip *media.Clip, loop int, err error)
+}
+
+// Records reads calls that are over.
+type Records interface {
+	Call(ctx context.Context, project, id string) (CallRecord, error)
+}
+
+// An Engine runs the calls of one node. Its methods may be called from any goroutine.
+type Engine struct {
+	o Options
+
+	mu       sync.Mutex // guards the fields below, for lines, not for calls
+	calls    map[string]*Call
+	draining bool
+	empty    chan struct{} // closed when draining and no call is left
+
+	stats counters
+}
+
+// New makes an Engine without calls.
+func New(o Options) *Engine {
+	if o.NewID == nil {
+		o.NewID = id.New
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.AskTimeout = orDefault(o.AskTimeout, 30*time.Second)
+	o.AnswerTimeout = orDefault(o.AnswerTimeout, 3*time.Minute)
+	o.HangupTimeout = orDefault(o.HangupTimeout, 5*time.Second)
+	o.MaxDuration = orDefault(o.MaxDuration, 4*time.Hour)
+	return &Engine{o: o, calls: make(map[string]*Call), empty: make(chan struct{})}
+}
+
+// Do runs one command and returns when it has been accepted; what comes of it arrives as events. Its errors are
+// *Error, or ctx's. This switch is the table of contents of the platform.
+func (e *Engine) Do(ctx context.Context, cmd Command) (Reply, error) {
+	switch c := cmd.(type) {
+	case *Originate:
+		return e.originate(ctx, c)
+	case *Inspect:
+		return e.inspect(ctx, c)
+	case *Bridge:
+		return e.bridge(ctx, c)
+	case Action: // Answer Ring Reject Hangup Play Gather Unbridge Hold Unhold Mute Unmute SendDTMF Echo Wait Stop Run
+		return e.act(ctx, c)
+	}
+	return Reply{}, Errorf(CodeUnsupported, "this node does not know the command %T", cmd)
+}
+
+// Accept takes a call that arrived. It does not block. An *Error means that nobody took the leg: the door refuses it.
+func (e *Engine) Accept(in Incoming, leg Leg) (*Call, error) {
+	app, ok := e.o.Directory.Route(context.Background(), in.To.User())
+	if !ok {
+		e.stats.refused.Add(1)
+		return nil, Errorf(CodeNoRoute, "no number matches %q: POST /v1/numbers maps one to an application", in.To.User())
+	}
+	c := newCall(e, leg)
+	c.info.Direction = Inbound
+	c.info.ProjectID, c.app = app.ProjectID, app
+	c.info.ApplicationID = app.ID
+	c.info.From, c.info.To = in.From.URI, in.To.URI
+	c.info.SIPCallID = in.SIPCallID
+	c.from, c.to, c.key = in.From, in.To, in.Key
+	if err := e.add(c); err != nil {
+		return nil, err
+	}
+	go c.run(func() { c.arrived(in) }) // ends with the leg
+	return c, nil
+}
+
+// Calls is the number of calls that live on this node.
+func (e *Engine) Calls() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.calls)
+}
+
+// Drain refuses new calls from now on and returns when no call is left, or with ctx's error.
+func (e *Engine) Drain(ctx context.Context) error {
+	e.mu.Lock()
+	if !e.draining {
+		e.draining = true
+		if len(e.calls) == 0 {
+			close(e.empty)
+		}
+	}
+	e.mu.Unlock()
+	select {
+	case <-e.empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// HangupAll ends every call with cause, as a node does that must stop. It does not wait for them.
+func (e *Engine) HangupAll(cause Cause) {
+	e.mu.Lock()
+	all := make([]*Call, 0, len(e.calls))
+	for _, c := range e.calls {
+		all = append(all, c)
+	}
+	e.mu.Unlock()
+	for _, c := range all {
+		c.post(func() { c.hangup(cause) })
+	}
+}
+
+func (e *Engine) add(c *Call) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.draining:
+		e.stats.refused.Add(1)
+		return Errorf(CodeDraining, "this node is shutting down and takes no new calls")
+	case e.o.MaxCalls > 0 && len(e.calls) >= e.o.MaxCalls:
+		e.stats.refused.Add(1)
+		return Errorf(CodeCapacity, "this node has %d calls, its limit", e.o.MaxCalls)
+	}
+	if _, taken := e.calls[c.info.ID]; taken {
+		return Errorf(CodeConflict, "there is a call %s already", c.info.ID)
+	}
+	e.calls[c.info.ID] = c
+	e.stats.started.Add(1)
+	return nil
+}
+
+func (e *Engine) remove(c *Call) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.calls, c.info.ID)
+	if e.draining && len(e.calls) == 0 {
+		close(e.empty)
+	}
+}
+
+// find gives a call that lives here, or an error that says what became of it.
+func (e *Engine) find(ctx context.Context, project, callID string) (*Call, error) {
+	e.mu.Lock()
+	c := e.calls[callID]
+	e.mu.Unlock()
+	if c != nil && (project == "" || c.info.ProjectID == project) { // neither changes after newCall
+		return c, nil
+	}
+	if c == nil && e.o.Records != nil && strings.HasPrefix(callID, "call_") {
+		if r, err := e.o.Records.Call(ctx, project, callID); err == nil {
+			return nil, &endedError{record: r, Err: Errorf(CodeCallEnded, "the call %s is over", callID)}
+		}
+	}
+	return nil, Errorf(CodeCallNotFound, "there is no call %q", callID)
+}
+
+// endedError is a CodeCallEnded with what is known of the call.
+type endedError struct {
+	record CallRecord
+	Err    *Error
+}
+
+func (e *endedError) Error() string { return e.Err.Error() }
+func (e *endedError) Unwrap() error { return e.Err }
+
+func (e *Engine) inspect(ctx context.Context, cmd *Inspect) (Reply, error) {
+	c, err := e.find(ctx, cmd.ProjectID, cmd.CallID)
+	if err != nil {
+		return replayFrom(err, "")
+	}
+	var info CallInfo
+	if err := c.visit(ctx, func() error { info = c.snapshot(); return nil }); err != nil {
+		return Reply{}, err
+	}
+	return Reply{Call: &info}, nil
+}
+
+// act runs an action on one call.
+func (e *Engine) act(ctx context.Context, a Action) (Reply, error) {
+	if err := Validate(a); err != nil {
+		return Reply{}, err
+	}
+	h := a.Head()
+	c, err := e.find(ctx, h.ProjectID, h.CallID)
+	if err != nil {
+		return replayFrom(err, h.CommandID)
+	}
+	return c.command(ctx, a, func() error { return c.perform(a, outside) })
+}
+
+// replayFrom answers a command to a call that is over: if it had been accepted before, with what was said then.
+func replayFrom(err error, commandID string) (Reply, error) {
+	ended, ok := err.(*endedError) //nolint:errorlint // find returns it as it is
+	if !ok {
+		return Reply{}, err
+	}
+	if commandID == "" { // Inspect
+		return Reply{Call: &ended.record.Info}, nil
+	}
+	if _, seen := ended.record.Commands[commandID]; seen {
+		return Reply{Call: &ended.record.Info, CommandID: commandID, Replayed: true}, nil
+	}
+	return Reply{}, ended.Err
+}
+
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}
