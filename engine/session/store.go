@@ -1,0 +1,106 @@
+// Package session keeps what outlives a process: resources, call records, the event log, and later leases and
+// snapshots. Store has an embedded implementation and one in Redis; both pass the suite in sessiontest.
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tipring/tipring/engine"
+)
+
+// Errors of a Store.
+var (
+	ErrNotFound = errors.New("session: not found")
+	ErrExists   = errors.New("session: exists already")
+)
+
+// Kind names a sort of resource.
+type Kind string
+
+// The kinds.
+const (
+	KindKey         Kind = "key"         // an API key, Key
+	KindApplication Kind = "application" // engine.Application
+	KindNumber      Kind = "number"      // engine.Number
+	KindDelivery    Kind = "delivery"    // a webhook delivery, for looking at
+	KindOutbox      Kind = "outbox"      // what a node still has to deliver
+	KindIdempotency Kind = "idempotency" // answers to Idempotency-Key
+)
+
+// An Item is a resource as the store sees it.
+type Item struct {
+	Kind    Kind
+	Project string
+	ID      string // ids sort by creation
+	Value   []byte // JSON
+	// Unique, if set, may be held by one item of the kind only, whatever its project: a number, a key's hash.
+	Unique string
+	// Expires, if set, is when the item may be forgotten.
+	Expires time.Time
+}
+
+// Page asks for a part of a list, newest first.
+type Page struct {
+	After string // cursor of the page before; "" is the start
+	Limit int    // 1…1000
+}
+
+// CallFilter narrows a list of calls; zero fields match all.
+type CallFilter struct {
+	State         engine.CallState
+	Direction     engine.Direction
+	From, To      string // substring
+	ApplicationID string
+	SessionID     string
+	CreatedAfter  time.Time
+	CreatedBefore time.Time
+}
+
+// A Cursor is a place in the log of all events. It is opaque to customers; "" is the log's start.
+type Cursor string
+
+// A Logged event knows its place.
+type Logged struct {
+	engine.Event
+	Cursor Cursor // of this event: reading after it continues with the next
+}
+
+// A Store keeps things. Its methods may be called from any goroutine; writes have reached the disk (or Redis) when
+// they return, and an error means that nothing was written. What can never be kept gives ErrInvalid, a cursor that is
+// none of this store ErrCursor, a store that was closed ErrClosed. A Store never keeps a slice that it was given.
+type Store interface {
+	// Create writes new items, all or none; ErrExists if an id or a Unique is taken.
+	Create(ctx context.Context, items ...Item) error
+	// Put writes items, new or not, all or none; ErrExists if a Unique belongs to another item.
+	Put(ctx context.Context, items ...Item) error
+	// Get reads one; project "" matches any. ErrNotFound if there is none, or if it has expired.
+	Get(ctx context.Context, kind Kind, project, id string) (Item, error)
+	// Lookup reads the one that holds unique.
+	Lookup(ctx context.Context, kind Kind, unique string) (Item, error)
+	// List reads a page; project "" lists all. next is "" on the last page.
+	List(ctx context.Context, kind Kind, project string, p Page) (items []Item, next string, err error)
+	// Delete removes items; those that are not there do not matter.
+	Delete(ctx context.Context, kind Kind, project string, ids ...string) error
+	// Watch sends after changes to a kind, on this node or another, until ctx ends; changes may be merged. The channel is
+	// closed then.
+	Watch(ctx context.Context, kind Kind) <-chan struct{}
+
+	// Append writes events and the call records that they carry, all or none, and returns their cursors in order.
+	Append(ctx context.Context, events []engine.Event) ([]Cursor, error)
+	// CallEvents reads a call's events with a sequence over after, oldest first; limit 1…1000. project "" matches any.
+	CallEvents(ctx context.Context, project, callID string, after uint64, limit int) ([]Logged, error)
+	// Events reads the log behind a cursor, oldest first; project "" reads all. next continues behind what was read,
+	// whether or not it matched: there may be more although nothing was found. At the end of the log next is after.
+	Events(ctx context.Context, project string, after Cursor, limit int) (events []Logged, next Cursor, err error)
+	// Tail is the cursor of the newest event.
+	Tail(ctx context.Context) (Cursor, error)
+	// Call reads a call's record, Calls a page of them, newest first.
+	Call(ctx context.Context, project, id string) (engine.CallRecord, error)
+	Calls(ctx context.Context, project string, f CallFilter, p Page) (calls []engine.CallInfo, next string, err error)
+	// Prune forgets events and ended calls older than before, and items that have expired.
+	Prune(ctx context.Context, before time.Time) error
+	// Close writes what is left and closes the store.
+	Close() error
+}
