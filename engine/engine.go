@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -197,8 +198,11 @@ func (e *endedError) Unwrap() error { return e.Err }
 
 func (e *Engine) inspect(ctx context.Context, cmd *Inspect) (Reply, error) {
 	c, err := e.find(ctx, cmd.ProjectID, cmd.CallID)
+	if ended, ok := errors.AsType[*endedError](err); ok {
+		return Reply{Call: &ended.record.Info}, nil
+	}
 	if err != nil {
-		return replayFrom(err, "")
+		return Reply{}, err
 	}
 	var info CallInfo
 	if err := c.visit(ctx, func() error { info = c.snapshot(); return nil }); err != nil {
@@ -222,12 +226,9 @@ func (e *Engine) act(ctx context.Context, a Action) (Reply, error) {
 
 // replayFrom answers a command to a call that is over: if it had been accepted before, with what was said then.
 func replayFrom(err error, commandID string) (Reply, error) {
-	ended, ok := err.(*endedError) //nolint:errorlint // find returns it as it is
+	ended, ok := errors.AsType[*endedError](err)
 	if !ok {
 		return Reply{}, err
-	}
-	if commandID == "" { // Inspect
-		return Reply{Call: &ended.record.Info}, nil
 	}
 	if _, seen := ended.record.Commands[commandID]; seen {
 		return Reply{Call: &ended.record.Info, CommandID: commandID, Replayed: true}, nil

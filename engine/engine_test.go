@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -338,6 +339,38 @@ func TestDrainRefusesNewCallsAndWaits(t *testing.T) {
 		p.leave(engine.Cause{Reason: engine.ReasonCancelled, Source: engine.SourceCaller})
 		if err := <-drained; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// records remembers calls that are over, as the store does.
+type records map[string]engine.CallRecord
+
+func (r records) Call(_ context.Context, _, id string) (engine.CallRecord, error) {
+	rec, ok := r[id]
+	if !ok {
+		return rec, errors.New("no such call")
+	}
+	return rec, nil
+}
+
+func TestCommandsToACallThatIsOver(t *testing.T) {
+	known := records{}
+	story(t, engine.Options{Records: known}, func(o *office) {
+		o.app("100", `{}`)
+		p, call := o.rings("100")
+		o.do(&engine.Answer{Header: to(call, "c1")})
+		p.leave(engine.Cause{Reason: engine.ReasonNormal})
+		synctest.Wait()
+		_, e := o.last(call, "call.ended")
+		known[call] = *e.Call
+		o.refuses(engine.CodeCallEnded, &engine.Answer{Header: to(call, "")})
+		o.refuses(engine.CodeCallEnded, &engine.Answer{Header: to(call, "c2")})
+		if r := o.do(&engine.Answer{Header: to(call, "c1")}); !r.Replayed || r.Call.State != engine.CallEnded {
+			t.Errorf("the same command again: %+v", r)
+		}
+		if r := o.do(&engine.Inspect{CallID: call}); r.Call.State != engine.CallEnded {
+			t.Errorf("the call reads as %+v", r.Call)
 		}
 	})
 }
