@@ -55,7 +55,6 @@ var (
 	errStopped  = errors.New("stopped")
 	errReplaced = errors.New("replaced")
 	errOver     = errors.New("call_ended")
-	errBridged  = errors.New("bridged")
 )
 
 // maxTyped digits are kept for the next gather, for as long as typeAhead.

@@ -110,7 +110,7 @@ func (c *Call) over() {
 		c.engine.stats.panics.Add(1)
 		c.log.Error("call ended by a panic", "panic", r, "stack", string(debug.Stack()))
 		cause := Cause{Reason: ReasonInternal, Source: SourceSystem}
-		_ = c.leg.Hangup(context.Background(), cause) //nolint:errcheck // the leg may be what panicked
+		_ = c.leg.Hangup(context.Background(), cause) // the leg may be what panicked
 		c.finishSafely(cause)
 	}
 	c.mu.Lock()
@@ -244,10 +244,8 @@ func (c *Call) snapshot() CallInfo {
 }
 
 // after posts f when d has passed, unless the call is over by then.
-func (c *Call) after(d time.Duration, f func()) *time.Timer {
-	t := time.AfterFunc(d, func() { c.post(f) })
-	c.timers = append(c.timers, t)
-	return t
+func (c *Call) after(d time.Duration, f func()) {
+	c.timers = append(c.timers, time.AfterFunc(d, func() { c.post(f) }))
 }
 
 // ID is the call's id.

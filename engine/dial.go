@@ -240,8 +240,10 @@ func (d *dialing) childEnded(cause Cause) {
 	d.post(func(c *Call) {
 		d.over = true
 		c.ear.hear(nil)
-		data := map[string]any{"to": d.action.To, "call_id": d.child.info.ID, "cause": cause.Reason, "code": cause.Reason,
-			"detail": "the other side did not answer"}
+		data := map[string]any{
+			"to": d.action.To, "call_id": d.child.info.ID, "cause": cause.Reason, "code": cause.Reason,
+			"detail": "the other side did not answer",
+		}
 		if cause.SIPStatus != 0 {
 			data["sip_status"] = cause.SIPStatus
 		}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,7 +82,6 @@ type phone struct {
 	panics   bool // in SendDTMF
 	autoACK  bool
 	out      engine.Outgoing
-	keyed    atomic.Int32
 	failHold error
 }
 

@@ -76,7 +76,7 @@ func (l *Library) entry(url string) (p *prompt, mine bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if el := l.entries[url]; el != nil {
-		p = el.Value.(*prompt) //nolint:errcheck // only prompts are put there
+		p = el.Value.(*prompt)
 		if p.expiry.IsZero() || time.Now().Before(p.expiry) {
 			l.recent.MoveToFront(el)
 			return p, false
@@ -107,7 +107,7 @@ func (l *Library) load(ctx context.Context, p *prompt) {
 	l.bytes += p.size
 	for l.bytes > l.o.MaxBytes {
 		oldest := l.recent.Back()
-		for oldest != nil && oldest.Value.(*prompt).size == 0 { //nolint:errcheck // a prompt; size 0: being loaded
+		for oldest != nil && oldest.Value.(*prompt).size == 0 {
 			oldest = oldest.Prev()
 		}
 		if oldest == nil {
@@ -121,7 +121,7 @@ func (l *Library) forget(el *list.Element) {
 	if el == nil {
 		return
 	}
-	p := l.recent.Remove(el).(*prompt) //nolint:errcheck // only prompts are put there
+	p := l.recent.Remove(el).(*prompt)
 	l.bytes -= p.size
 	if l.entries[p.url] == el {
 		delete(l.entries, p.url)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -153,10 +154,8 @@ func within(pointer string, v, least, most int) error {
 }
 
 func oneOf(pointer, v string, allowed ...string) error {
-	for _, a := range allowed {
-		if v == a {
-			return nil
-		}
+	if slices.Contains(allowed, v) {
+		return nil
 	}
 	return Invalid(pointer, "%q is none of %s", v, strings.Trim(strings.Join(allowed, ", "), ", "))
 }
