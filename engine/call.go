@@ -120,7 +120,7 @@ func (c *Call) over() {
 		t.Stop()
 	}
 	c.engine.stats.ended.Add(1)
-	c.engine.remove(c)
+	c.engine.retire(c, c.lastRecord())
 	close(c.done)
 }
 
@@ -132,6 +132,16 @@ func (c *Call) finishSafely(cause Cause) {
 		}
 	}()
 	c.finish(cause)
+}
+
+// lastRecord is record for a call whose leg may be broken.
+func (c *Call) lastRecord() (r CallRecord) {
+	defer func() {
+		if recover() != nil {
+			r = CallRecord{Info: c.info, Commands: c.commands}
+		}
+	}()
+	return c.record()
 }
 
 // post hands f to the loop; it never blocks. It reports false if the call is over or its queue is full.

@@ -78,7 +78,7 @@ func (e *Engine) dial(spec dialSpec) (*Call, error) {
 		Key: c.key, CallID: c.info.ID, From: from, To: to, Headers: spec.Headers, Credentials: spec.Auth,
 	})
 	if err != nil {
-		e.remove(c)
+		e.forget(c)
 		return nil, err
 	}
 	c.ear = &ear{line: c.leg.Audio()}

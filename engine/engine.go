@@ -12,6 +12,9 @@ import (
 	"github.com/tipring/tipring/engine/media"
 )
 
+// keepOver is how long the engine itself remembers a call that is over: the log writes its record a moment later.
+const keepOver = 5 * time.Second
+
 // Options is what an Engine is made of. Sink, Directory and Prompts are required.
 type Options struct {
 	Node      string            // of events and calls
@@ -47,6 +50,7 @@ type Engine struct {
 
 	mu       sync.Mutex // guards the fields below, for lines, not for calls
 	calls    map[string]*Call
+	over     map[string]CallRecord // calls that ended in the last keepOver, until Records is sure to know them
 	draining bool
 	empty    chan struct{} // closed when draining and no call is left
 
@@ -65,7 +69,7 @@ func New(o Options) *Engine {
 	o.AnswerTimeout = orDefault(o.AnswerTimeout, 3*time.Minute)
 	o.HangupTimeout = orDefault(o.HangupTimeout, 5*time.Second)
 	o.MaxDuration = orDefault(o.MaxDuration, 4*time.Hour)
-	return &Engine{o: o, calls: make(map[string]*Call), empty: make(chan struct{})}
+	return &Engine{o: o, calls: make(map[string]*Call), over: make(map[string]CallRecord), empty: make(chan struct{})}
 }
 
 // Do runs one command and returns when it has been accepted; what comes of it arrives as events. Its errors are
@@ -162,9 +166,26 @@ func (e *Engine) add(c *Call) error {
 	return nil
 }
 
-func (e *Engine) remove(c *Call) {
+// forget removes a call that never began, retire one that is over.
+func (e *Engine) forget(c *Call) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.remove(c)
+}
+
+func (e *Engine) retire(c *Call, r CallRecord) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over[c.info.ID] = r
+	time.AfterFunc(keepOver, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.over, c.info.ID)
+	})
+	e.remove(c)
+}
+
+func (e *Engine) remove(c *Call) {
 	delete(e.calls, c.info.ID)
 	if e.draining && len(e.calls) == 0 {
 		close(e.empty)
@@ -175,7 +196,11 @@ func (e *Engine) remove(c *Call) {
 func (e *Engine) find(ctx context.Context, project, callID string) (*Call, error) {
 	e.mu.Lock()
 	c := e.calls[callID]
+	r, over := e.over[callID]
 	e.mu.Unlock()
+	if over && (project == "" || r.Info.ProjectID == project) {
+		return nil, &endedError{record: r, Err: Errorf(CodeCallEnded, "the call %s is over", callID)}
+	}
 	if c != nil && (project == "" || c.info.ProjectID == project) { // neither changes after newCall
 		return c, nil
 	}

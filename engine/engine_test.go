@@ -363,7 +363,12 @@ func TestCommandsToACallThatIsOver(t *testing.T) {
 		p.leave(engine.Cause{Reason: engine.ReasonNormal})
 		synctest.Wait()
 		_, e := o.last(call, "call.ended")
+		o.refuses(engine.CodeCallEnded, &engine.Answer{Header: to(call, "")}) // before anything was written
+		if r := o.do(&engine.Inspect{CallID: call}); r.Call.State != engine.CallEnded {
+			t.Errorf("the call reads as %+v", r.Call)
+		}
 		known[call] = *e.Call
+		time.Sleep(time.Minute) // the engine has forgotten it: the store answers
 		o.refuses(engine.CodeCallEnded, &engine.Answer{Header: to(call, "")})
 		o.refuses(engine.CodeCallEnded, &engine.Answer{Header: to(call, "c2")})
 		if r := o.do(&engine.Answer{Header: to(call, "c1")}); !r.Replayed || r.Call.State != engine.CallEnded {

@@ -23,7 +23,7 @@ func (c *Call) emit(typ, commandID string, data map[string]any, answer func(*Ins
 		raw = []byte("{}")
 	}
 	c.info.LastSequence++
-	record := CallRecord{Info: c.snapshot(), Commands: maps.Clone(c.commands)}
+	record := c.record()
 	e := Event{
 		ID: c.engine.o.NewID("evt"), Type: typ, Timestamp: time.Now().UTC(), Sequence: c.info.LastSequence,
 		ProjectID: c.info.ProjectID, ApplicationID: c.info.ApplicationID, CallID: c.info.ID, SessionID: c.info.SessionID,
@@ -33,6 +33,11 @@ func (c *Call) emit(typ, commandID string, data map[string]any, answer func(*Ins
 	c.log.Debug("event", "type", typ, "sequence", e.Sequence)
 	c.engine.o.Sink.Publish(e)
 	return e.ID
+}
+
+// record is what the store keeps of the call as it stands.
+func (c *Call) record() CallRecord {
+	return CallRecord{Info: c.snapshot(), Commands: maps.Clone(c.commands)}
 }
 
 // ask publishes an event that the application may answer with instructions; what it says comes to answered.
