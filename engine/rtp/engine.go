@@ -29,7 +29,7 @@ type Options struct {
 	MaxPort      int           // last port of the range, default 19999. Even ports carry RTP, the next one RTCP
 	Shards       int           // media threads, default GOMAXPROCS, at least 1
 	Log          *slog.Logger  // default: discards
-	DrainPorts   time.Duration // a freed port rests so long before it is used again, default 5 s; negative: not at all
+	DrainPorts   time.Duration // a freed port rests so long before it is used again, default 2 s; negative: not at all
 	MediaTimeout time.Duration // without any packet, while both directions are on, until MediaLost; default 30 s
 	Nice         int           // priority of the media threads, default −10; used where the process may
 }
@@ -48,7 +48,7 @@ func (o *Options) setDefaults() {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.DrainPorts == 0 {
-		o.DrainPorts = 5 * time.Second
+		o.DrainPorts = 2 * time.Second
 	}
 	if o.MediaTimeout == 0 {
 		o.MediaTimeout = 30 * time.Second
