@@ -25,11 +25,7 @@ func (e *Engine) originate(ctx context.Context, cmd *Originate) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
-	var info CallInfo
-	if err := c.visit(ctx, func() error { info = c.snapshot(); return nil }); err != nil {
-		return Reply{}, err
-	}
-	return Reply{Call: &info}, nil
+	return e.inspect(ctx, &Inspect{CallID: c.info.ID}) // it may be over already
 }
 
 // dialSpec is an outbound call to be.

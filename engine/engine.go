@@ -230,7 +230,16 @@ func (e *Engine) inspect(ctx context.Context, cmd *Inspect) (Reply, error) {
 		return Reply{}, err
 	}
 	var info CallInfo
-	if err := c.visit(ctx, func() error { info = c.snapshot(); return nil }); err != nil {
+	err = c.visit(ctx, func() error { info = c.snapshot(); return nil })
+	if ErrorCode(err) == CodeCallEnded { // between find and visit: its record is there when its loop has ended
+		select {
+		case <-c.done:
+			return e.inspect(ctx, cmd)
+		case <-ctx.Done():
+			return Reply{}, ctx.Err()
+		}
+	}
+	if err != nil {
 		return Reply{}, err
 	}
 	return Reply{Call: &info}, nil

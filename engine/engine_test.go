@@ -379,3 +379,20 @@ func TestCommandsToACallThatIsOver(t *testing.T) {
 		}
 	})
 }
+
+func TestACallThatEndsWhileItIsReadCanBeRead(t *testing.T) {
+	story(t, engine.Options{}, func(o *office) {
+		o.app("100", `{}`)
+		for range 300 {
+			p, call := o.rings("100")
+			go p.leave(engine.Cause{Reason: engine.ReasonNormal})
+			for state := engine.CallInitiated; state != engine.CallEnded; {
+				r, err := o.e.Do(o.t.Context(), &engine.Inspect{CallID: call})
+				if err != nil {
+					t.Fatal(err)
+				}
+				state = r.Call.State
+			}
+		}
+	})
+}

@@ -129,15 +129,18 @@ func (n *Node) Signal(s os.Signal) {
 // Kill is kill -9 and waits for the end.
 func (n *Node) Kill() { n.Signal(syscall.SIGKILL); n.Wait() }
 
-// Stop is SIGTERM, and a second one after a while, and waits for the end.
+// Stop is SIGTERM, a second one (end at once) if the first takes long, and waits for the end.
 func (n *Node) Stop() {
 	n.Signal(syscall.SIGTERM)
-	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+	for _, next := range []struct {
+		after time.Duration
+		sig   os.Signal
+	}{{time.Second, syscall.SIGTERM}, {10 * time.Second, syscall.SIGKILL}} {
 		select {
 		case <-n.ended():
 			return
-		case <-time.After(5 * time.Second):
-			n.Signal(s)
+		case <-time.After(next.after):
+			n.Signal(next.sig)
 		}
 	}
 	n.Wait()
