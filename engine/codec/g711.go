@@ -2,6 +2,7 @@ package codec
 
 import (
 	"sync"
+	"time"
 
 	"github.com/zaf/g711"
 )
@@ -13,6 +14,38 @@ var (
 	mulaw = sync.OnceValue(func() *law { return newLaw(g711.EncodeUlawFrame, g711.DecodeUlawFrame) })
 	alaw  = sync.OnceValue(func() *law { return newLaw(g711.EncodeAlawFrame, g711.DecodeAlawFrame) })
 )
+
+func newMulawEncoder(EncoderOptions) Encoder { return newLawEncoder(mulaw()) }
+func newAlawEncoder(EncoderOptions) Encoder  { return newLawEncoder(alaw()) }
+
+// newLawEncoder: the tables are shared, the resampler is the stream's.
+func newLawEncoder(l *law) Encoder { return &resamplingEncoder{Encoder: l, rate: lawRate} }
+
+func plainMulaw() (Decoder, error) { return mulaw(), nil }
+func plainAlaw() (Decoder, error)  { return alaw(), nil }
+
+func newMulawDecoder(int) (Decoder, error) { return &lawDecoder{law: mulaw()}, nil }
+func newAlawDecoder(int) (Decoder, error)  { return &lawDecoder{law: alaw()}, nil }
+
+func lawDuration(payload []byte) time.Duration {
+	return time.Duration(len(payload)) * time.Second / lawRate
+}
+
+func mulawIdle() byte { return mulaw().encode[0] }
+func alawIdle() byte  { return alaw().encode[0] }
+
+func mulawSilence(dst []byte, ms int) []byte { return fill(dst, mulawIdle(), ms*lawRate/1000) }
+func alawSilence(dst []byte, ms int) []byte  { return fill(dst, alawIdle(), ms*lawRate/1000) }
+
+func fill(dst []byte, b byte, n int) []byte {
+	for range n {
+		dst = append(dst, b)
+	}
+	return dst
+}
+
+// lawRate is the sample rate of G.711 and its clock.
+const lawRate = 8000
 
 // law is a companding law of ITU-T G.711, both directions, without state. encode is indexed by the upper 14 bits of a
 // sample, which are all that either law looks at.
@@ -31,6 +64,9 @@ func newLaw(encode func(int16) uint8, decode func(uint8) int16) *law {
 	}
 	return l
 }
+
+// Rate is that of G.711.
+func (*law) Rate() int { return lawRate }
 
 // Encode takes eight samples at a time: that is a third faster than one by one, and does not depend on where the linker
 // puts the loop.

@@ -59,6 +59,9 @@ func NewResampler(from, to int) (*Resampler, error) {
 	return r, nil
 }
 
+// From is the rate of what goes in, in Hz.
+func (r *Resampler) From() int { return r.from }
+
 // Delay is by how much what comes out is behind what goes in: a whole number of input samples.
 func (r *Resampler) Delay() time.Duration {
 	return time.Duration(r.taps/2) * time.Second / time.Duration(r.from)
@@ -183,25 +186,39 @@ type RateEncoder interface {
 	EncodeRate(dst []byte, pcm []int16, rate int) ([]byte, error)
 }
 
-// resamplingEncoder puts a resampler in front of an encoder of one rate.
-type resamplingEncoder struct {
-	Encoder
-	rate      int
-	resampler *Resampler // nil until a frame of another rate comes
+// resampleTo changes the rate of one stream, whose rates may change on the way.
+type resampleTo struct {
+	resampler *Resampler // nil until it is needed
 	pcm       []int16
 }
 
-func (e *resamplingEncoder) EncodeRate(dst []byte, pcm []int16, rate int) ([]byte, error) {
-	if rate == e.rate {
-		return e.Encode(dst, pcm)
+// resample gives pcm at another rate. The result is valid until the next call.
+func (r *resampleTo) resample(pcm []int16, from, to int) ([]int16, error) {
+	if from == to {
+		return pcm, nil
 	}
-	if e.resampler == nil || e.resampler.from != rate {
-		r, err := NewResampler(rate, e.rate)
+	if r.resampler == nil || r.resampler.from != from || r.resampler.to != to {
+		resampler, err := NewResampler(from, to)
 		if err != nil {
-			return dst, err
+			return nil, err
 		}
-		e.resampler = r
+		r.resampler = resampler
 	}
-	e.pcm = e.resampler.Resample(e.pcm[:0], pcm)
-	return e.Encode(dst, e.pcm)
+	r.pcm = r.resampler.Resample(r.pcm[:0], pcm)
+	return r.pcm, nil
+}
+
+// resamplingEncoder puts a resampler in front of an encoder of one rate.
+type resamplingEncoder struct {
+	Encoder
+	rate int
+	resampleTo
+}
+
+func (e *resamplingEncoder) EncodeRate(dst []byte, pcm []int16, rate int) ([]byte, error) {
+	pcm, err := e.resample(pcm, rate, e.rate)
+	if err != nil {
+		return dst, err
+	}
+	return e.Encode(dst, pcm)
 }

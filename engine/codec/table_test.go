@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/tipring/tipring/engine/codec"
 )
@@ -18,6 +19,9 @@ func TestByName(t *testing.T) {
 		{"pcma", 8000, "PCMA/8000"},
 		{"Telephone-Event", 8000, "telephone-event/8000"},
 		{"CN", 8000, "CN/8000"},
+		{"telephone-event", 48000, "telephone-event/48000"},
+		{"Opus", 48000, "opus/48000/2"},
+		{"opus", 8000, ""},
 		{"PCMU", 16000, ""},
 		{"G729", 8000, ""},
 		{"", 8000, ""},
@@ -50,6 +54,15 @@ func TestTableRowsAreWhole(t *testing.T) {
 		}
 		_, encErr := c.NewEncoder()
 		_, decErr := c.NewDecoder()
+		if _, err := c.NewDecoderAt(16000); (err == nil) != c.Audio() {
+			t.Errorf("%v at 16 kHz: %v", c, err)
+		}
+		if d := c.Duration(c.AppendSilence(nil, 20)); (d == 20*time.Millisecond) != c.Audio() {
+			t.Errorf("%v: 20 ms of silence last %v", c, d)
+		}
+		if b := c.Bytewise(); b && c.Duration([]byte{c.Silence()}) != time.Second/time.Duration(c.ClockRate) {
+			t.Errorf("%v is bytewise, but a byte lasts %v", c, c.Duration([]byte{c.Silence()}))
+		}
 		if c.Audio() {
 			if encErr != nil || decErr != nil {
 				t.Errorf("%v: encoder %v, decoder %v", c, encErr, decErr)
@@ -102,5 +115,46 @@ func TestSilence(t *testing.T) {
 	event, _ := codec.ByName("telephone-event", 8000)
 	if got := event.AppendSilence(nil, 20); len(got) != 0 {
 		t.Errorf("telephone-event has %d bytes of silence", len(got))
+	}
+}
+
+// The clock of a codec and of an event that goes with it must be one (RFC 4733 2.1).
+func TestEveryClockHasEvents(t *testing.T) {
+	for _, c := range codec.Table() {
+		if event, ok := codec.ByName("telephone-event", c.ClockRate); !ok || event.Audio() {
+			t.Errorf("%v has no telephone-event of its clock", c)
+		}
+	}
+}
+
+func TestOpusDuration(t *testing.T) {
+	c, _ := codec.ByName("opus", 48000)
+	for name, p := range map[string]struct {
+		payload []byte
+		want    time.Duration
+	}{
+		"nothing":                       {nil, 0},
+		"SILK 10 ms":                    {[]byte{0 << 3, 1}, 10 * time.Millisecond},
+		"SILK 60 ms":                    {[]byte{11 << 3, 1}, 60 * time.Millisecond},
+		"hybrid 20 ms":                  {[]byte{13 << 3, 1}, 20 * time.Millisecond},
+		"CELT 2.5 ms":                   {[]byte{28 << 3, 1}, 2500 * time.Microsecond},
+		"a frame of nothing":            {[]byte{31 << 3}, 20 * time.Millisecond},
+		"two of one size":               {[]byte{31<<3 | 1, 1, 1}, 40 * time.Millisecond},
+		"two of one size, odd":          {[]byte{31<<3 | 1, 1, 1, 1}, 0},
+		"two of two sizes":              {[]byte{31<<3 | 2, 1, 1, 1, 1}, 40 * time.Millisecond},
+		"two of two sizes, too short":   {[]byte{31<<3 | 2, 4, 1, 1}, 0},
+		"six":                           {[]byte{31<<3 | 3, 6, 1, 1, 1, 1, 1, 1}, 120 * time.Millisecond},
+		"seven":                         {[]byte{31<<3 | 3, 7, 1, 1, 1, 1, 1, 1, 1}, 0},
+		"none":                          {[]byte{31<<3 | 3, 0}, 0},
+		"no count":                      {[]byte{31<<3 | 3}, 0},
+		"padded":                        {[]byte{31<<3 | 3, 0x41, 2, 9, 0, 0}, 20 * time.Millisecond},
+		"more padding than there is":    {[]byte{31<<3 | 3, 0x41, 9, 1, 0, 0}, 0},
+		"sizes of each":                 {[]byte{31<<3 | 3, 0x83, 1, 2, 9, 9, 9, 9}, 60 * time.Millisecond},
+		"sizes of each, not all there":  {[]byte{31<<3 | 3, 0x83, 5, 2, 9}, 0},
+		"one frame beyond all measures": {append([]byte{31 << 3}, make([]byte, 1276)...), 0},
+	} {
+		if got := c.Duration(p.payload); got != p.want {
+			t.Errorf("%s: %v, want %v", name, got, p.want)
+		}
 	}
 }

@@ -33,6 +33,8 @@ func (c *counting) Encode(dst []byte, pcm []int16) ([]byte, error) {
 	return c.encoder.Encode(dst, pcm)
 }
 
+func (*counting) Rate() int { return 8000 }
+
 func (c *counting) Decode(dst []int16, payload []byte) ([]int16, error) {
 	c.decoded++
 	return c.decoder.Decode(dst, payload)
@@ -219,6 +221,8 @@ func TestFrameSilence(t *testing.T) {
 
 // corrupt is a decoder that fails half way.
 type corrupt struct{}
+
+func (corrupt) Rate() int { return 8000 }
 
 func (corrupt) Decode(dst []int16, _ []byte) ([]int16, error) {
 	return append(dst, 1, 2, 3), errors.New("corrupt")

@@ -35,6 +35,19 @@ type Tap interface {
 	Frame(d Direction, f *Frame)
 }
 
+// A Gathering is a Source that belongs together with others: those whose Together is equal are pulled from one thread,
+// one right after the other, where the lines can arrange it. Together is comparable.
+type Gathering interface {
+	Source
+	Together() any
+}
+
+// A RatedTap is a Tap that wants PCM at a rate, in Hz; another Tap takes what the codec gives at 8 kHz.
+type RatedTap interface {
+	Tap
+	Rate() int
+}
+
 // Direction is seen from the platform.
 type Direction uint8
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing Tipring needs beyond Go, and nothing when nothing is missing.
 #
-#   install.sh build    what `make run` and `make build` need: a C compiler and the headers of libopus
+#   install.sh build    what `make run` and `make build` need: a C compiler and the headers of libopus and libopusfile
 #   install.sh test     that, and the real SIP programs that the interop tests call
 #
 # Debian and its relatives get packages by apt-get (as root, or by sudo). Elsewhere it says what to install and
@@ -25,6 +25,7 @@ need_command gcc gcc
 [ -e /usr/include/stdlib.h ] || [ "$(uname)" != Linux ] || missing+=(libc6-dev)
 need_command pkg-config pkg-config
 need_library opus libopus-dev
+need_library opusfile libopusfile-dev
 if [ "$want" = test ]; then
   need_command sipp sip-tester
   need_command baresip baresip-core
