@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/tipring/tipring/engine/codec"
 )
 
 // What an engine and its sessions refuse.
@@ -31,7 +33,8 @@ type Options struct {
 	Log          *slog.Logger  // default: discards
 	DrainPorts   time.Duration // a freed port rests so long before it is used again, default 2 s; negative: not at all
 	MediaTimeout time.Duration // without any packet, while both directions are on, until MediaLost; default 30 s
-	Nice         int           // priority of the media threads, default −10; used where the process may
+	Opus         codec.OpusOptions
+	Nice         int // priority of the media threads, default −10; used where the process may
 }
 
 func (o *Options) setDefaults() {
@@ -70,6 +73,7 @@ type Engine struct {
 	placing  sync.Mutex // guards what follows, and the placement fields of sessions
 	sessions map[*Session]struct{}
 	keys     map[string]*keyPlace
+	rooms    map[any]*keyPlace // by media.Gathering.Together
 	closed   bool
 }
 
@@ -83,6 +87,7 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		options: o, clock: newClock(), ports: ports,
 		sessions: make(map[*Session]struct{}), keys: make(map[string]*keyPlace),
+		rooms: make(map[any]*keyPlace),
 	}
 	for i := range o.Shards {
 		sh, err := newShard(e, i)

@@ -25,6 +25,10 @@ type inbound struct {
 	frame      media.Frame   // of the turn at hand
 	frameTurn  int64
 	frameValid bool
+	rest       []int16   // decoded and not given yet, of packets that are no packet time long
+	lostInRow  int       // packet times that were concealed
+	direct     bool      // somebody on this thread pulls the mic by ReadFrame
+	directTurn int64     // when last
 	exchange   *exchange // towards a reader on another thread
 }
 
@@ -32,8 +36,9 @@ func (in *inbound) setCodec(c codec.Codec) {
 	in.codec = c
 	in.statistics.setClock(c.ClockRate)
 	in.seen, in.packetTime, in.frameValid = false, 0, false
+	in.rest = in.rest[:0]
 	if in.jitter != nil {
-		in.late += in.jitter.lost()
+		in.late += in.jitter.unplayed()
 		in.jitter = newJitterBuffer(c)
 	}
 }
@@ -150,7 +155,7 @@ func (in *inbound) duration(n int) uint32 {
 }
 
 // bytewise reports whether a payload of c is one byte per unit of the clock, so that it can be cut anywhere.
-func bytewise(c codec.Codec) bool { return c.Silence() != 0 }
+func bytewise(c codec.Codec) bool { return c.Bytewise() }
 
 // ticks is d in units of a clock of rate Hz.
 func ticks(d time.Duration, rate int) uint32 {

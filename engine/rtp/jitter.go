@@ -42,6 +42,10 @@ type jitterBuffer struct {
 	least   uint32 // that waited in this window
 	window  int
 
+	expect    uint16 // the number behind the last one that was played or given up
+	lost      bool   // what the last pop did not give was lost, not a pause
+	following []byte // the payload behind it, for codecs whose payloads cannot be cut
+
 	lateCount uint64 // came too late
 	discarded uint64 // came early enough, but there was too much
 }
@@ -58,8 +62,8 @@ func newJitterBuffer(c codec.Codec) *jitterBuffer {
 	return &jitterBuffer{codec: c, step: ticks(packetTime, c.ClockRate), target: jitterStart}
 }
 
-// lost is how many packets came and were not played.
-func (j *jitterBuffer) lost() uint64 { return j.lateCount + j.discarded }
+// unplayed is how many packets came and were not played.
+func (j *jitterBuffer) unplayed() uint64 { return j.lateCount + j.discarded }
 
 // push takes a packet that arrived at now and copies its payload.
 func (j *jitterBuffer) push(h header, payload []byte, now moment) DropReason {
@@ -83,7 +87,7 @@ func (j *jitterBuffer) push(h header, payload []byte, now moment) DropReason {
 		j.first = now
 	}
 	slot.used, slot.sequence, slot.timestamp = true, h.sequence, h.timestamp
-	slot.length, slot.payload = j.duration(len(payload)), append(slot.payload[:0], payload...)
+	slot.length, slot.payload = j.duration(payload), append(slot.payload[:0], payload...)
 	j.count++
 	if int16(h.sequence-j.newest) >= 0 {
 		j.newest, j.end = h.sequence, h.timestamp+slot.length
@@ -91,9 +95,9 @@ func (j *jitterBuffer) push(h header, payload []byte, now moment) DropReason {
 	return j.bound(now)
 }
 
-func (j *jitterBuffer) duration(n int) uint32 {
-	if bytewise(j.codec) {
-		return uint32(n)
+func (j *jitterBuffer) duration(payload []byte) uint32 {
+	if d := j.codec.Duration(payload); d > 0 {
+		return ticks(d, j.codec.ClockRate)
 	}
 	return j.step
 }
@@ -112,6 +116,7 @@ func (j *jitterBuffer) restart(h header) {
 	j.count = 0
 	j.ssrc, j.begun, j.playing, j.played = h.ssrc, true, false, false
 	j.next, j.newest, j.end = h.sequence, h.sequence, h.timestamp
+	j.expect = h.sequence
 	j.stretch = 0
 }
 
@@ -180,11 +185,13 @@ func (j *jitterBuffer) drop(slot *jitterSlot) {
 	slot.used = false
 	j.count--
 	j.next = slot.sequence + 1
+	j.expect = j.next
 }
 
 // pop gives the next packet time of audio; what is missing in it is silence. nil: there is none at all. The result
 // is valid until the next pop.
 func (j *jitterBuffer) pop(now moment) []byte {
+	j.lost, j.following = false, nil
 	if !j.playing && !j.start(now) {
 		return nil
 	}
@@ -250,6 +257,7 @@ func (j *jitterBuffer) cut() []byte {
 		offset := int32(j.play - slot.timestamp)
 		switch {
 		case offset < 0 && uint32(-offset) >= end-j.play: // a pause, or a loss: the packet is for later
+			j.lost = !audio && slot.sequence != j.expect
 			j.fill(end)
 			continue
 		case offset < 0:
@@ -302,6 +310,9 @@ func (j *jitterBuffer) whole() []byte {
 	}
 	if ahead := int32(slot.timestamp - j.play); ahead >= int32(j.step) {
 		j.play += j.step
+		if j.lost = slot.sequence != j.expect; j.lost && ahead < 2*int32(j.step) {
+			j.following = slot.payload
+		}
 		return nil
 	}
 	j.play = slot.timestamp + slot.length

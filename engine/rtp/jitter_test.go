@@ -134,8 +134,8 @@ func TestJitterIsBounded(t *testing.T) {
 	if first := r.pop(); first != byte(990-256*3) {
 		t.Errorf("plays %d first", first)
 	}
-	if r.j.lost() != 990 {
-		t.Errorf("%d discarded", r.j.lost())
+	if r.j.unplayed() != 990 {
+		t.Errorf("%d discarded", r.j.unplayed())
 	}
 }
 

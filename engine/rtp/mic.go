@@ -3,6 +3,7 @@ package rtp
 import (
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/tipring/tipring/engine/codec"
 	"github.com/tipring/tipring/engine/media"
@@ -21,8 +22,14 @@ type mic struct {
 func (m *mic) ReadFrame(f *media.Frame) error {
 	s := m.session
 	f.SetSilence()
-	if s.owner.Load() == nil {
+	owner := s.owner.Load()
+	if owner == nil {
 		return io.EOF
+	}
+	if sh, ok := f.Asker.Thread.(*shard); ok && sh == owner {
+		s.pulledDirectly(sh)
+		f.SetAlias(s.micFrame(sh))
+		return nil
 	}
 	x := m.exchange.Load()
 	if x == nil {
@@ -46,13 +53,77 @@ func (s *Session) micFrame(sh *shard) *media.Frame {
 		in.frameValid, in.frameTurn = true, turn
 		in.frame.SetSilence()
 		if in.jitter != nil {
-			payload := in.jitter.pop(sh.now)
-			if len(payload) > 0 && !s.mutedIn && s.params.Receive {
-				in.frame.SetPayload(in.codec, payload, s.decoder)
+			s.hearNext(sh.now)
+			if s.mutedIn || !s.params.Receive {
+				in.frame.SetSilence()
 			}
 		}
 	}
 	return &in.frame
+}
+
+// hearNext fills the mic's frame with the next packet time from the jitter buffer.
+func (s *Session) hearNext(now moment) {
+	in := &s.in
+	if s.decoder == nil || bytewise(in.codec) {
+		s.hearWhole(in.jitter.pop(now))
+		return
+	}
+	want := s.decoder.Rate() * int(packetTime/time.Millisecond) / 1000
+	for tries := 0; len(in.rest) < want && tries < maxPackets; tries++ {
+		payload := in.jitter.pop(now)
+		if len(in.rest) == 0 && (len(payload) == 0 || in.codec.Duration(payload) == packetTime) {
+			s.hearWhole(payload)
+			return
+		}
+		if len(payload) == 0 {
+			break
+		}
+		if pcm, err := s.decoder.Decode(in.rest, payload); err == nil {
+			in.rest = pcm
+		}
+	}
+	for len(in.rest) < want {
+		in.rest = append(in.rest, 0)
+	}
+	in.frame.SetPCM(s.decoder.Rate(), in.rest[:want])
+	in.rest = in.rest[:copy(in.rest, in.rest[want:])]
+}
+
+// maxPackets is how many packets make a packet time at most: Opus has 2.5 ms.
+const maxPackets = 8
+
+// hearWhole fills the mic's frame with a payload of a packet time, or with what stands for a lost one.
+func (s *Session) hearWhole(payload []byte) {
+	in := &s.in
+	switch {
+	case len(payload) > 0:
+		in.lostInRow = 0
+		in.frame.SetPayload(in.codec, payload, s.decoder)
+	case in.jitter.lost && in.lostInRow < maxConcealed:
+		in.lostInRow++
+		in.frame.SetLost(in.codec, in.jitter.following, s.decoder)
+	}
+}
+
+// maxConcealed is how many lost packet times in a row are made up for; silence follows.
+const maxConcealed = 5
+
+// pulledDirectly notes that somebody on the session's own thread reads the mic, so that there is something to read.
+func (s *Session) pulledDirectly(sh *shard) {
+	s.in.directTurn = sh.turnNumber()
+	if !s.in.direct {
+		s.in.direct = true
+		s.setDemand()
+	}
+}
+
+// stillPulled forgets a reader that has not come for a second.
+func (s *Session) stillPulled(sh *shard) {
+	if s.in.direct && sh.turnNumber()-s.in.directTurn > exchangeIdle {
+		s.in.direct = false
+		s.setDemand()
+	}
 }
 
 // listenIn gives the turn's mic frame to the taps and the reader on another thread.

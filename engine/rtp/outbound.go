@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tipring/tipring/engine/codec"
 	"github.com/tipring/tipring/engine/media"
 )
 
@@ -102,6 +103,9 @@ func (s *Session) send(sh *shard, at moment) {
 	case s.keying.busy() && s.key4733(sh, at):
 		return
 	case s.relaying:
+		if len(s.taps) > 0 {
+			s.listen(sh, media.Out, s.from.micFrame(sh))
+		}
 		if !s.out.mapped || sh.now.sub(s.out.lastAny) >= relayStall {
 			s.sendSilence(sh, at)
 		}
@@ -152,6 +156,7 @@ func (s *Session) read(sh *shard) *media.Frame {
 		return s.from.micFrame(sh)
 	}
 	f := &sh.frame
+	f.Asker = media.Asker{Thread: sh, Rate: s.params.Codec.SampleRate}
 	f.SetSilence()
 	if !sh.callSource(s.source, f) {
 		s.source = nil
@@ -165,6 +170,10 @@ func (s *Session) sendFrame(sh *shard, f *media.Frame, at moment) {
 		s.sendSilence(sh, at)
 		return
 	}
+	if f.Lost() && f.Codec().Same(s.params.Codec) {
+		s.leaveGap(sh, at)
+		return
+	}
 	payload, err := f.Encode(s.params.Codec, s.encoder)
 	if err != nil || len(payload) == 0 {
 		s.sendSilence(sh, at)
@@ -173,9 +182,22 @@ func (s *Session) sendFrame(sh *shard, f *media.Frame, at moment) {
 	s.packetize(sh, payload, at)
 }
 
+// leaveGap lets the far end see that a packet was lost before it came to us: it conceals better than we could.
+func (s *Session) leaveGap(sh *shard, at moment) {
+	if !bytewise(s.params.Codec) || s.params.PacketTime == packetTime {
+		o := &s.out
+		timestamp, _ := o.upcoming(at)
+		o.next++
+		o.timestamp, o.length, o.sentAt, o.started = timestamp, ticks(packetTime, o.rate), sh.now, true
+		return
+	}
+	s.sendSilence(sh, at)
+}
+
 // sendSilence sends a packet time of comfort silence; the audio behind it begins a talk-spurt.
 func (s *Session) sendSilence(sh *shard, at moment) {
 	if !bytewise(s.params.Codec) {
+		s.sendCodedSilence(sh, at)
 		return
 	}
 	n := int(ticks(packetTime, s.params.Codec.ClockRate))
@@ -187,6 +209,21 @@ func (s *Session) sendSilence(sh *shard, at moment) {
 	s.out.marker = !s.out.started
 	s.packetize(sh, silence, at)
 	s.out.marker = true
+}
+
+// sendCodedSilence is sendSilence in a codec that has a payload for it. The encoder is told, for the far end's decoder hears
+// it.
+func (s *Session) sendCodedSilence(sh *shard, at moment) {
+	const ms = int(packetTime / time.Millisecond)
+	var payload []byte
+	if e, ok := s.encoder.(codec.Silencer); ok {
+		payload = e.EncodeSilence(sh.silent[:0], ms)
+	} else {
+		payload = s.params.Codec.AppendSilence(sh.silent[:0], ms)
+	}
+	if len(payload) > 0 {
+		s.packetize(sh, payload, at)
+	}
 }
 
 // packetize cuts audio into packets of the time that the peer wants.

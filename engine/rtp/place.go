@@ -37,15 +37,11 @@ func (e *Engine) hear(s *Session, src media.Source) {
 		return
 	}
 	e.forget(s)
+	if g, ok := src.(media.Gathering); ok {
+		e.enter(s, g.Together())
+	}
 	if m, ok := src.(*mic); ok && m.session.engine == e && !m.session.leaving {
-		if from, to := s.home, m.session.home; from != to {
-			for _, t := range s.group() {
-				t.home = to
-				from.load--
-				to.load++
-				t.do(t.move(to))
-			}
-		}
+		s.bring(m.session.home)
 		s.hears = m.session
 		m.session.heardBy[s] = struct{}{}
 	}
@@ -75,7 +71,42 @@ func (e *Engine) leave(s *Session) bool {
 	return true
 }
 
+// bring moves s, and all that are tied to it, to another home. The caller holds e.placing.
+func (s *Session) bring(to *shard) {
+	from := s.home
+	if from == to {
+		return
+	}
+	for _, t := range s.group() {
+		t.home = to
+		from.load--
+		to.load++
+		t.do(t.move(to))
+	}
+}
+
+// enter brings s to the shard of a room, which is that of the first who heard it: a mix is made by one thread then. The
+// caller holds e.placing.
+func (e *Engine) enter(s *Session, room any) {
+	p := e.rooms[room]
+	if p == nil {
+		p = &keyPlace{shard: s.home}
+		e.rooms[room] = p
+	}
+	p.sessions++
+	s.room = room
+	s.bring(p.shard)
+}
+
 func (e *Engine) forget(s *Session) {
+	if s.room != nil {
+		if p := e.rooms[s.room]; p != nil {
+			if p.sessions--; p.sessions == 0 {
+				delete(e.rooms, s.room)
+			}
+		}
+		s.room = nil
+	}
 	if s.hears != nil {
 		delete(s.hears.heardBy, s)
 		s.hears = nil

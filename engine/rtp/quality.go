@@ -41,7 +41,7 @@ func (s *Session) fill(q *media.Quality) {
 	in, rate := &s.in.statistics, float64(max(1, s.out.rate))
 	late := s.in.late
 	if s.in.jitter != nil {
-		late += s.in.jitter.lost()
+		late += s.in.jitter.unplayed()
 	}
 	q.Relayed = s.relaying
 	q.PacketsReceived, q.PacketsSent = in.received, uint64(s.out.packets)

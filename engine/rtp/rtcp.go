@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
+
+	"github.com/tipring/tipring/engine/codec"
 )
 
 // reportInterval is the time between our reports, half of it before the first, randomized so that senders do not fall
@@ -181,6 +183,9 @@ func (s *Session) readReports(sh *shard, reports []rtcp.ReceptionReport) {
 			continue
 		}
 		s.rtcp.remoteLoss = float64(r.FractionLost) * 100 / 256
+		if e, ok := s.encoder.(codec.LossAdapter); ok {
+			e.AdaptLoss(s.rtcp.remoteLoss)
+		}
 		s.rtcp.remoteJitter = float64(r.Jitter)
 		if r.LastSenderReport == 0 {
 			continue

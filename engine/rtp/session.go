@@ -29,6 +29,10 @@ type Event struct {
 	Remote netip.AddrPort
 }
 
+// decodeRate is the rate in Hz that decoders are asked for: wideband, which every hearer and every room can use. Codecs
+// that have less give less.
+const decodeRate = 16_000
+
 // eventQueue bounds Session.Events. What nobody takes is dropped and counted as DropEvent: 32 digits nobody collected
 // are lost digits either way.
 const eventQueue = 32
@@ -39,8 +43,9 @@ type Params struct {
 	RemoteRTCP netip.AddrPort // default: Remote's port + 1 (RFC 3550 §11)
 	Signalling netip.Addr     // where the peer's SIP came from
 	Codec      codec.Codec
-	SendPT     uint8 // payload type of Codec in the peer's numbers
-	RecvPT     uint8 // payload type of Codec in ours
+	Fmtp       string // format parameters of Codec in the peer's description
+	SendPT     uint8  // payload type of Codec in the peer's numbers
+	RecvPT     uint8  // payload type of Codec in ours
 
 	Events      bool // telephone-event is negotiated
 	EventSendPT uint8
@@ -90,6 +95,7 @@ type Session struct {
 	home    *shard // where it is or will soon be; this and what follows: guarded by engine.placing
 	hears   *Session
 	heardBy map[*Session]struct{}
+	room    any // that it hears
 	leaving bool
 
 	wire // owned by the owner's thread
@@ -113,8 +119,9 @@ func (s *Session) Port() int { return s.sockets.port }
 // waking. Before the first Set every packet is dropped and none is sent.
 func (s *Session) Set(p Params) {
 	p.setDefaults()
-	encoder, _ := p.Codec.NewEncoder() // nil: no audio codec, so silence stays silence
-	decoder, _ := p.Codec.NewDecoder()
+	// nil: no audio codec, so silence stays silence
+	encoder, _ := p.Codec.NewEncoderFor(codec.EncoderOptions{Fmtp: p.Fmtp, Opus: s.engine.options.Opus})
+	decoder, _ := p.Codec.NewDecoderAt(decodeRate)
 	s.settled.Store(&p)
 	s.do(func(sh *shard) { s.configure(sh, p, encoder, decoder) })
 }

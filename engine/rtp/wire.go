@@ -158,13 +158,13 @@ func (s *Session) relink() {
 }
 
 // relays reports whether s can forward the packets of the mic that it hears as they come: nothing is converted,
-// nobody listens in, nothing is silenced.
+// nothing is silenced. Who listens in gets the audio beside it.
 func (s *Session) relays() bool {
 	m := s.from
 	if !s.linked || m == s || !s.params.Codec.Same(m.params.Codec) || !s.params.Send || !m.params.Receive {
 		return false
 	}
-	if s.mutedOut || m.mutedIn || len(s.taps) > 0 || len(m.taps) > 0 || s.keying.busy() {
+	if s.mutedOut || m.mutedIn || s.keying.busy() {
 		return false
 	}
 	return s.params.PacketTime == packetTime || m.in.packetTime == s.params.PacketTime
@@ -172,15 +172,15 @@ func (s *Session) relays() bool {
 
 // setDemand keeps packets for the mic only as long as somebody pulls it.
 func (s *Session) setDemand() {
-	wanted := len(s.taps) > 0 || s.in.exchange != nil
+	wanted := len(s.taps) > 0 || s.in.exchange != nil || s.in.direct
 	for _, h := range s.hearers {
-		wanted = wanted || !h.relaying
+		wanted = wanted || !h.relaying || len(h.taps) > 0
 	}
 	switch {
 	case wanted && s.in.jitter == nil:
 		s.in.jitter = newJitterBuffer(s.params.Codec)
 	case !wanted && s.in.jitter != nil:
-		s.in.late += s.in.jitter.lost()
+		s.in.late += s.in.jitter.unplayed()
 		s.in.jitter = nil
 	}
 }
@@ -267,6 +267,7 @@ func (s *Session) turn(sh *shard, at moment) {
 	if len(s.taps) > 0 || s.in.exchange != nil {
 		s.listenIn(sh)
 	}
+	s.stillPulled(sh)
 	s.rtcp.turn(s, sh)
 	if s.turns++; s.turns%10 == 0 {
 		s.publish(false)
