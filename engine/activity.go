@@ -33,7 +33,10 @@ type running struct {
 	digits  chan dtmf.Digit // nil if it takes none
 	bridged *bridge         // a bridge has no goroutine
 	dialing *dialing
-	reason  string // why it was interrupted, if it was
+	seat    *seat // nor has a seat in a conference
+	// playback is what a Play plays.
+	playback *playback
+	reason   string // why it was interrupted, if it was
 }
 
 // waiting is an action that begins when the running activity has ended.
@@ -106,11 +109,13 @@ func (c *Call) start(a Action, from origin) {
 	}
 	switch a := a.(type) {
 	case *Play:
-		c.occupy(a, from, nil, play(c.engine.o.Prompts, a))
+		b := new(playback)
+		c.occupy(a, from, nil, c.engine.play(a, b))
+		c.running.playback = b
 	case *Gather:
 		digits := make(chan dtmf.Digit, maxTyped)
 		c.typeAhead(a, digits)
-		c.occupy(a, from, digits, gather(c.engine.o.Prompts, a))
+		c.occupy(a, from, digits, c.engine.gather(a))
 	case *Echo:
 		c.occupy(a, from, nil, echo(a))
 	case *Wait:
@@ -121,6 +126,8 @@ func (c *Call) start(a Action, from origin) {
 		c.dial(a, from)
 	case *join:
 		c.join(a, from)
+	case *Join:
+		c.takeSeat(a, from)
 	}
 }
 
@@ -155,6 +162,8 @@ func (c *Call) interrupt(why error) {
 	switch {
 	case r.bridged != nil:
 		c.leaveBridge(r.bridged, why.Error())
+	case r.seat != nil:
+		c.giveUpSeat(r.seat, why.Error(), "")
 	case r.dialing != nil:
 		r.dialing.abandon(why)
 	case r.stop != nil:

@@ -5,29 +5,22 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/tipring/tipring/engine/dtmf"
 )
 
-const (
-	maxQueue    = 256  // closures waiting for a call's loop
-	maxCommands = 4096 // command ids that a call remembers
-)
+// maxCommands bounds the command ids that a call, or a conference, remembers.
+const maxCommands = 4096
 
-// A Call is one party connected to the platform. Its loop owns all that stands below the queue; others post closures.
+// A Call is one party connected to the platform. Its loop owns all that stands below the mailbox; others post closures.
 type Call struct {
 	engine *Engine
 	leg    Leg
 	log    *slog.Logger
-	done   chan struct{} // closed when the loop has ended
 	move   chan struct{} // capacity 1: held by who connects this call with another
 
-	mu     sync.Mutex // guards the queue
-	queue  []func()
-	closed bool
-	wake   chan struct{} // capacity 1
+	mailbox
 
 	info     CallInfo // ID, SessionID and ProjectID do not change after newCall
 	app      Application
@@ -48,6 +41,7 @@ type Call struct {
 	asking    string // id of the event whose answer is awaited
 	typed     []typed
 	keying    []string // command ids of digits on their way out
+	tape      *tape    // the recording under way, or the one being completed
 	commands  map[string]string
 	timers    []*time.Timer
 	ending    *Cause // what Hangup was given
@@ -62,7 +56,8 @@ type typed struct {
 
 func newCall(e *Engine, leg Leg) *Call {
 	c := &Call{
-		engine: e, leg: leg, done: make(chan struct{}), move: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		engine: e, leg: leg, move: make(chan struct{}, 1),
+		mailbox:  newMailbox(maxQueue, func() { e.stats.commandsRefused.Add(1) }),
 		commands: make(map[string]string), maxDuration: e.o.MaxDuration,
 	}
 	c.info = CallInfo{
@@ -113,15 +108,20 @@ func (c *Call) over() {
 		_ = c.leg.Hangup(context.Background(), cause) // the leg may be what panicked
 		c.finishSafely(cause)
 	}
-	c.mu.Lock()
-	c.closed, c.queue = true, nil
-	c.mu.Unlock()
+	c.shut()
 	for _, t := range c.timers {
 		t.Stop()
 	}
 	c.engine.stats.ended.Add(1)
+	tape := c.tape
+	if tape != nil {
+		c.engine.linger(1) // until outlive is done
+	}
 	c.engine.retire(c, c.lastRecord())
 	close(c.done)
+	if tape != nil {
+		c.engine.outlive(tape)
+	}
 }
 
 // finishSafely publishes the end of a call whose state may be broken.
@@ -144,59 +144,9 @@ func (c *Call) lastRecord() (r CallRecord) {
 	return c.record()
 }
 
-// post hands f to the loop; it never blocks. It reports false if the call is over or its queue is full.
-func (c *Call) post(f func()) bool {
-	c.mu.Lock()
-	if c.closed || len(c.queue) >= maxQueue {
-		full := !c.closed
-		c.mu.Unlock()
-		if full {
-			c.engine.stats.commandsRefused.Add(1)
-		}
-		return false
-	}
-	c.queue = append(c.queue, f)
-	c.mu.Unlock()
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-	return true
-}
-
-func (c *Call) take() []func() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	q := c.queue
-	c.queue = nil
-	return q
-}
-
-// visit runs f in the loop and returns its error. It is not for loops: a loop never waits for another loop.
+// visit runs f in the loop and returns its error. It is not for loops.
 func (c *Call) visit(ctx context.Context, f func() error) error {
-	res := make(chan error, 1)
-	if !c.post(func() { res <- f() }) {
-		c.mu.Lock()
-		closed := c.closed
-		c.mu.Unlock()
-		if closed {
-			return Errorf(CodeCallEnded, "the call %s is over", c.info.ID)
-		}
-		return Errorf(CodeCapacity, "the call %s has %d commands waiting: slow down", c.info.ID, maxQueue)
-	}
-	select {
-	case err := <-res:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.done:
-		select {
-		case err := <-res:
-			return err
-		default:
-			return Errorf(CodeCallEnded, "the call %s is over", c.info.ID)
-		}
-	}
+	return c.mailbox.visit(ctx, f, func() error { return Errorf(CodeCallEnded, "the call %s is over", c.info.ID) })
 }
 
 // command runs f in the loop once per command id.

@@ -41,6 +41,7 @@ type Originate struct {
 	Headers       map[string]string `json:"headers,omitempty"`
 	Auth          *Credentials      `json:"auth,omitempty"`
 	ClientState   string            `json:"client_state,omitempty"`
+	Codecs        []string          `json:"codecs,omitempty"`     // in this order and no others: "opus", "PCMU", "PCMA"
 	SessionID     string            `json:"session_id,omitempty"` // to join the session of another call
 }
 
@@ -84,9 +85,41 @@ type Hangup struct {
 // Play plays audio to the call.
 type Play struct {
 	Header
-	URL  string `json:"url"`            // http(s)://…, file:name.wav (media folder), tone:440/1000, tone:busy, …
-	Loop int    `json:"loop,omitempty"` // times; 0 and 1: once, -1: for ever
+	URL      string  `json:"url"`                 // http(s)://…, file:name.wav (media folder), tone:440/1000, tone:busy, …
+	Loop     int     `json:"loop,omitempty"`      // times; 0 and 1: once, -1: for ever
+	VolumeDB float64 `json:"volume_db,omitempty"` // −60…20
+	StartMS  int     `json:"start_ms,omitempty"`  // where in the audio to begin
 }
+
+// PausePlayback halts what Play plays; the far end hears silence.
+type PausePlayback struct{ Header }
+
+// ResumePlayback goes on where PausePlayback halted.
+type ResumePlayback struct{ Header }
+
+// SeekPlayback goes on elsewhere in the audio that Play plays, and may change how loud it is.
+type SeekPlayback struct {
+	Header
+	PositionMS *int     `json:"position_ms,omitempty"` // from the beginning of the audio; nil: stays
+	VolumeDB   *float64 `json:"volume_db,omitempty"`   // nil: stays
+}
+
+// Join gives the call a seat in a conference until it leaves.
+type Join struct {
+	Header
+	Conference string `json:"conference"`     // id, or a name, which opens the conference if it is not there
+	Role       Role   `json:"role,omitempty"` // "": participant
+	// Coach are the calls that a coach speaks to.
+	Coach    []string `json:"coach,omitempty"`
+	Muted    bool     `json:"muted,omitempty"`
+	Deafened bool     `json:"deafened,omitempty"`
+	VolumeDB float64  `json:"volume_db,omitempty"` // how loud others hear it, −60…20
+	// Settings are for the conference, if this opens it.
+	Settings *ConferenceSettings `json:"settings,omitempty"`
+}
+
+// Leave gives the seat up; the call's program goes on.
+type Leave struct{ Header }
 
 // Gather collects digits.
 type Gather struct {
@@ -118,6 +151,7 @@ type Bridge struct {
 	Ringback     string            `json:"ringback,omitempty"`     // a play URL; "": tone:ringback; "none"
 	ClientState  string            `json:"client_state,omitempty"` // of the call that To makes
 	OnPeerHangup PeerHangup        `json:"on_peer_hangup,omitempty"`
+	Codecs       []string          `json:"codecs,omitempty"` // for To, as in Originate
 }
 
 // PeerHangup is what a bridged call does when the other side hangs up.
@@ -201,6 +235,16 @@ func (*Wait) Name() string     { return "wait" }
 func (*Stop) Name() string     { return "stop" }
 func (*Run) Name() string      { return "run" }
 
+func (*PausePlayback) Name() string   { return "pause_playback" }
+func (*ResumePlayback) Name() string  { return "resume_playback" }
+func (*SeekPlayback) Name() string    { return "seek_playback" }
+func (*Join) Name() string            { return "join" }
+func (*Leave) Name() string           { return "leave" }
+func (*StartRecording) Name() string  { return "start_recording" }
+func (*StopRecording) Name() string   { return "stop_recording" }
+func (*PauseRecording) Name() string  { return "pause_recording" }
+func (*ResumeRecording) Name() string { return "resume_recording" }
+
 // Instruction is an Action in a list, as JSON {"action":"play","url":…}.
 type Instruction struct{ Action }
 
@@ -209,4 +253,8 @@ type Reply struct {
 	Call      *CallInfo // as it stands after the command was accepted
 	CommandID string    // given, or made by us
 	Replayed  bool      // the command_id was seen before: nothing was done again
+
+	Conference  *ConferenceInfo  // of a command to a conference
+	Participant *ParticipantInfo // of a command to a seat
+	RecordingID string           // of a command that began a recording
 }

@@ -21,12 +21,22 @@ func NewAction(name string) (Action, bool) {
 		return new(Hangup), true
 	case "play":
 		return new(Play), true
+	case "pause_playback":
+		return new(PausePlayback), true
+	case "resume_playback":
+		return new(ResumePlayback), true
+	case "seek_playback":
+		return new(SeekPlayback), true
 	case "gather":
 		return new(Gather), true
 	case "bridge":
 		return new(Bridge), true
 	case "unbridge":
 		return new(Unbridge), true
+	case "join":
+		return new(Join), true
+	case "leave":
+		return new(Leave), true
 	case "hold":
 		return new(Hold), true
 	case "unhold":
@@ -41,10 +51,39 @@ func NewAction(name string) (Action, bool) {
 		return new(Echo), true
 	case "wait":
 		return new(Wait), true
+	case "start_recording":
+		return new(StartRecording), true
+	case "stop_recording":
+		return new(StopRecording), true
+	case "pause_recording":
+		return new(PauseRecording), true
+	case "resume_recording":
+		return new(ResumeRecording), true
 	case "stop":
 		return new(Stop), true
 	case "run":
 		return new(Run), true
+	}
+	return nil, false
+}
+
+// NewConferenceAction makes the empty action of that name, to a conference or to one of its participants.
+func NewConferenceAction(name string, participant bool) (ConferenceAction, bool) {
+	list := []ConferenceAction{
+		new(LockConference), new(UnlockConference), new(EndConference), new(PlayConference), new(StopConferencePlay),
+		new(RecordConference), new(StopConferenceRecording), new(PauseConferenceRecording), new(ResumeConferenceRecording),
+	}
+	if participant {
+		list = []ConferenceAction{
+			new(MuteParticipant), new(UnmuteParticipant), new(DeafenParticipant), new(UndeafenParticipant),
+			new(HoldParticipant), new(UnholdParticipant), new(KickParticipant), new(SetParticipant),
+			new(PlayConference), new(StopConferencePlay),
+		}
+	}
+	for _, a := range list {
+		if a.Name() == name {
+			return a, true
+		}
 	}
 	return nil, false
 }
@@ -56,13 +95,29 @@ func DecodeAction(name string, params []byte) (Action, error) {
 	if !ok {
 		return nil, Invalid("/action", "there is no action %q", name)
 	}
-	if len(bytes.TrimSpace(params)) == 0 {
-		return a, nil
-	}
-	if err := decodeStrict(params, a); err != nil {
+	if err := decodeParams(params, a); err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// DecodeConferenceAction is DecodeAction for NewConferenceAction.
+func DecodeConferenceAction(name string, participant bool, params []byte) (ConferenceAction, error) {
+	a, ok := NewConferenceAction(name, participant)
+	if !ok {
+		return nil, Invalid("/action", "there is no action %q here", name)
+	}
+	if err := decodeParams(params, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func decodeParams(params []byte, a any) error {
+	if len(bytes.TrimSpace(params)) == 0 {
+		return nil
+	}
+	return decodeStrict(params, a)
 }
 
 // UnmarshalJSON reads {"action":"play","url":…}.

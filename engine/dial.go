@@ -36,6 +36,14 @@ type dialSpec struct {
 	parent *dialing
 }
 
+// codecs are those to offer: the call's, else its application's.
+func (s *dialSpec) codecs() []string {
+	if len(s.Codecs) > 0 {
+		return s.Codecs
+	}
+	return s.app.Codecs
+}
+
 // dial makes the leg and the call of a spec. It does not block.
 func (e *Engine) dial(spec dialSpec) (*Call, error) {
 	to, err := ParseAddress(spec.To)
@@ -72,6 +80,7 @@ func (e *Engine) dial(spec dialSpec) (*Call, error) {
 	}
 	c.leg, err = dialer.Dial(context.Background(), Outgoing{
 		Key: c.key, CallID: c.info.ID, From: from, To: to, Headers: spec.Headers, Credentials: spec.Auth,
+		Codecs: spec.codecs(),
 	})
 	if err != nil {
 		e.forget(c)
@@ -127,7 +136,7 @@ func (c *Call) dial(a *Bridge, from origin) {
 	child, err := c.engine.dial(dialSpec{
 		Originate: Originate{
 			ProjectID: c.info.ProjectID, SessionID: c.info.SessionID, From: caller, To: a.To, RingTimeoutS: a.RingTimeoutS,
-			Headers: a.Headers, Auth: a.Auth, ClientState: a.ClientState,
+			Headers: a.Headers, Auth: a.Auth, ClientState: a.ClientState, Codecs: a.Codecs,
 			WebhookURL: c.webhook,
 		},
 		app: c.app, key: c.key, parent: d,
@@ -152,7 +161,7 @@ func (c *Call) ringback(d *dialing) {
 	ctx, stop := context.WithTimeout(context.Background(), promptTimeout)
 	go func() { // ends when the tone is found or the time is over
 		defer stop()
-		p, err := newPlayer(ctx, c.engine.o.Prompts, url, -1)
+		p, err := c.engine.newPlayer(ctx, &Play{URL: url, Loop: -1})
 		if err != nil {
 			c.log.Warn("no ringback", "url", url, "error", err)
 			return

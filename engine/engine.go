@@ -23,6 +23,7 @@ type Options struct {
 	Dialers   map[string]Dialer // by address scheme: "sip", "sips", "tel", "client"
 	Prompts   Prompts           // finds audio
 	Records   Records           // knows calls that are over; nil: nobody does
+	Recorders Recorders         // makes recordings; nil: there are none
 	NewID     func(prefix string) string
 	Log       *slog.Logger
 
@@ -52,7 +53,12 @@ type Engine struct {
 	calls    map[string]*Call
 	over     map[string]CallRecord // calls that ended in the last keepOver, until Records is sure to know them
 	draining bool
-	empty    chan struct{} // closed when draining and no call is left
+	empty    chan struct{} // closed when draining and nothing is left
+	tails    int           // recordings that are completed after their calls
+
+	conferences map[string]*conference
+	names       map[string]*conference    // by project and name
+	overRooms   map[string]ConferenceInfo // as over
 
 	stats counters
 }
@@ -69,7 +75,11 @@ func New(o Options) *Engine {
 	o.AnswerTimeout = orDefault(o.AnswerTimeout, 3*time.Minute)
 	o.HangupTimeout = orDefault(o.HangupTimeout, 5*time.Second)
 	o.MaxDuration = orDefault(o.MaxDuration, 4*time.Hour)
-	return &Engine{o: o, calls: make(map[string]*Call), over: make(map[string]CallRecord), empty: make(chan struct{})}
+	return &Engine{
+		o: o, calls: make(map[string]*Call), over: make(map[string]CallRecord), empty: make(chan struct{}),
+		conferences: make(map[string]*conference), names: make(map[string]*conference),
+		overRooms: make(map[string]ConferenceInfo),
+	}
 }
 
 // Do runs one command and returns when it has been accepted; what comes of it arrives as events. Its errors are
@@ -82,8 +92,14 @@ func (e *Engine) Do(ctx context.Context, cmd Command) (Reply, error) {
 		return e.inspect(ctx, c)
 	case *Bridge:
 		return e.bridge(ctx, c)
-	case Action: // Answer Ring Reject Hangup Play Gather Unbridge Hold Unhold Mute Unmute SendDTMF Echo Wait Stop Run
+	case Action: // see NewAction for all of them
 		return e.act(ctx, c)
+	case *OpenConference:
+		return e.openConference(c)
+	case *InspectConference:
+		return e.inspectConference(ctx, c)
+	case ConferenceAction: // see NewConferenceAction
+		return e.actOnConference(ctx, c)
 	}
 	return Reply{}, Errorf(CodeUnsupported, "this node does not know the command %T", cmd)
 }
@@ -99,6 +115,12 @@ func (e *Engine) Accept(in Incoming, leg Leg) (*Call, error) {
 	c.info.Direction = Inbound
 	c.info.ProjectID, c.app = app.ProjectID, app
 	c.info.ApplicationID = app.ID
+	if p, ok := leg.(Preferrer); ok && len(app.Codecs) > 0 {
+		if err := p.Prefer(app.Codecs); err != nil {
+			e.stats.refused.Add(1)
+			return nil, err
+		}
+	}
 	c.info.From, c.info.To = in.From.URI, in.To.URI
 	c.info.SIPCallID = in.SIPCallID
 	c.from, c.to, c.key = in.From, in.To, in.Key
@@ -121,9 +143,10 @@ func (e *Engine) Drain(ctx context.Context) error {
 	e.mu.Lock()
 	if !e.draining {
 		e.draining = true
-		if len(e.calls) == 0 {
-			close(e.empty)
-		}
+		e.checkEmpty()
+	}
+	for _, c := range e.conferences {
+		c.post(c.endIfEmpty)
 	}
 	e.mu.Unlock()
 	select {
@@ -187,9 +210,27 @@ func (e *Engine) retire(c *Call, r CallRecord) {
 
 func (e *Engine) remove(c *Call) {
 	delete(e.calls, c.info.ID)
-	if e.draining && len(e.calls) == 0 {
+	e.checkEmpty()
+}
+
+// checkEmpty tells Drain that nothing is left. The caller holds e.mu.
+func (e *Engine) checkEmpty() {
+	if !e.draining || len(e.calls)+len(e.conferences)+e.tails > 0 {
+		return
+	}
+	select {
+	case <-e.empty:
+	default:
 		close(e.empty)
 	}
+}
+
+// linger counts what still has to be done after its call.
+func (e *Engine) linger(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tails += n
+	e.checkEmpty()
 }
 
 // find gives a call that lives here, or an error that says what became of it.

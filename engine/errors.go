@@ -23,6 +23,11 @@ const (
 	CodeInternal         Code = "internal"          // a fault of ours
 	CodeDraining         Code = "node_draining"     // this node takes no new calls
 	CodeTimeout          Code = "timeout"           // it took too long
+
+	CodeConferenceNotFound  Code = "conference_not_found"  // no such conference in this project
+	CodeConferenceEnded     Code = "conference_ended"      // the conference is over
+	CodeConferenceLocked    Code = "conference_locked"     // it lets nobody in
+	CodeParticipantNotFound Code = "participant_not_found" // the call has no seat in this conference
 )
 
 // Error is an error that may be shown to a customer. Everything else reaches customers as CodeInternal.

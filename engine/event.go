@@ -29,6 +29,10 @@ type Event struct {
 	WebhookURL string `json:"-"`
 	// Call is the call as it stands after the event; the log keeps it as the call's record in the same write.
 	Call *CallRecord `json:"-"`
+	// Conference is the conference as it stands after the event, whose sequence is the conference's; Recording the recording.
+	// The log keeps them as records in the same write.
+	Conference *ConferenceInfo `json:"-"`
+	Recording  *RecordingInfo  `json:"-"`
 	// Answer is set on an event that asks for instructions. Whoever carries the event to the application calls it
 	// exactly once, with what the application returned (nil: nothing) or with why it could not be had. It does not block.
 	Answer func(*Instructions, error) `json:"-"`
@@ -71,10 +75,12 @@ type CallInfo struct {
 	Node          string         `json:"node,omitempty"`
 	Activity      string         `json:"activity,omitempty"` // "play", "gather", "bridge", "echo", "wait"
 	BridgedWith   string         `json:"bridged_with,omitempty"`
-	Held          bool           `json:"held"`                  // by us
-	HeldByPeer    bool           `json:"held_by_peer"`          // by the far end
-	Muted         []string       `json:"muted,omitempty"`       // directions: "in", "out"
-	SIPCallID     string         `json:"sip_call_id,omitempty"` // inbound only
+	ConferenceID  string         `json:"conference_id,omitempty"` // where it has a seat
+	Recording     string         `json:"recording,omitempty"`     // id of the recording under way
+	Held          bool           `json:"held"`                    // by us
+	HeldByPeer    bool           `json:"held_by_peer"`            // by the far end
+	Muted         []string       `json:"muted,omitempty"`         // directions: "in", "out"
+	SIPCallID     string         `json:"sip_call_id,omitempty"`   // inbound only
 	Media         *media.Quality `json:"media,omitempty"`
 	CreatedAt     time.Time      `json:"created_at"`
 	AnsweredAt    *time.Time     `json:"answered_at,omitempty"`

@@ -23,6 +23,7 @@ type phoneLine struct {
 	heard media.Source
 	mic   *media.Player
 	muted map[media.Direction]bool
+	taps  []media.Tap
 	stop  chan struct{}
 }
 
@@ -63,12 +64,21 @@ func (l *phoneLine) pull() {
 
 func (l *phoneLine) Hear(s media.Source) { l.mu.Lock(); l.heard = s; l.mu.Unlock() }
 func (l *phoneLine) Mic() media.Source   { return l.mic }
-func (l *phoneLine) Tap(media.Tap) func() {
-	return func() {}
+func (l *phoneLine) Tap(t media.Tap) func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taps = append(l.taps, t)
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.taps = slices.DeleteFunc(l.taps, func(o media.Tap) bool { return o == t })
+	}
 }
 func (l *phoneLine) Mute(d media.Direction, on bool) { l.mu.Lock(); l.muted[d] = on; l.mu.Unlock() }
-func (l *phoneLine) Codec() codec.Codec              { return codec.Codec{Name: "PCMU", ClockRate: 8000} }
-func (l *phoneLine) Quality() media.Quality          { return media.Quality{Codec: "PCMU/8000"} }
+func (l *phoneLine) Codec() codec.Codec {
+	return codec.Codec{Name: "PCMU", ClockRate: 8000, SampleRate: 8000}
+}
+func (l *phoneLine) Quality() media.Quality { return media.Quality{Codec: "PCMU/8000"} }
 
 func (l *phoneLine) hears() media.Source { l.mu.Lock(); defer l.mu.Unlock(); return l.heard }
 
@@ -259,7 +269,7 @@ func (o *office) types(call string) []string {
 	defer o.mu.Unlock()
 	var types []string
 	for _, e := range o.events {
-		if call == "" || e.CallID == call {
+		if call == "" || e.CallID+e.ConferenceID == call {
 			types = append(types, e.Type)
 		}
 	}
@@ -272,7 +282,7 @@ func (o *office) last(call, typ string) (map[string]any, engine.Event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, e := range slices.Backward(o.events) {
-		if e.Type == typ && (call == "" || e.CallID == call) {
+		if e.Type == typ && (call == "" || e.CallID+e.ConferenceID == call) {
 			var data map[string]any
 			if err := json.Unmarshal(e.Data, &data); err != nil {
 				o.t.Fatal(err)
@@ -315,6 +325,9 @@ func (o *office) close() {
 	o.t.Helper()
 	o.e.HangupAll(engine.Cause{Reason: engine.ReasonNormal, Source: engine.SourceSystem})
 	time.Sleep(10 * time.Second)
+	if err := o.e.Drain(o.t.Context()); err != nil {
+		o.t.Error(err)
+	}
 	synctest.Wait()
 	if n := o.e.Calls(); n != 0 {
 		o.t.Errorf("%d calls are left", n)
@@ -323,13 +336,15 @@ func (o *office) close() {
 	ended := map[string]bool{}
 	commands := map[string]int{}
 	for _, e := range o.events {
-		if ended[e.CallID] {
-			o.t.Errorf("%s after call.ended", e.Type)
+		subject := e.CallID + e.ConferenceID // one of them is empty
+		file := strings.HasSuffix(e.Type, ".recording.saved") || strings.HasSuffix(e.Type, ".recording.failed")
+		if ended[subject] && !file {
+			o.t.Errorf("%s after the end", e.Type)
 		}
-		if sequence[e.CallID]++; e.Sequence != sequence[e.CallID] {
-			o.t.Errorf("%s has sequence %d, want %d", e.Type, e.Sequence, sequence[e.CallID])
+		if sequence[subject]++; e.Sequence != sequence[subject] {
+			o.t.Errorf("%s has sequence %d, want %d", e.Type, e.Sequence, sequence[subject])
 		}
-		ended[e.CallID] = e.Type == "call.ended"
+		ended[subject] = ended[subject] || e.Type == "call.ended" || e.Type == "conference.ended"
 		if e.CommandID != "" {
 			commands[e.CommandID]++
 		}
@@ -339,9 +354,9 @@ func (o *office) close() {
 			o.t.Errorf("command %s has %d events", id, n)
 		}
 	}
-	for call, over := range ended {
+	for subject, over := range ended {
 		if !over {
-			o.t.Errorf("call %s has no call.ended", call)
+			o.t.Errorf("%s has no end", subject)
 		}
 	}
 }

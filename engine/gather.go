@@ -33,12 +33,12 @@ func (a *Gather) finishes(key byte) bool { return strings.IndexByte(a.finishKeys
 
 // gather plays a prompt and collects digits. The first digit stops the prompt; the time for the first digit runs from
 // the prompt's end.
-func gather(p Prompts, a *Gather) activity {
+func (e *Engine) gather(a *Gather) activity {
 	return func(ctx context.Context, l line) outcome {
 		var player *media.Player
 		if a.Prompt != nil && len(l.digits) == 0 { // who keyed ahead does not need the prompt
 			var err error
-			player, err = newPlayer(ctx, p, a.Prompt.URL, a.Prompt.Loop)
+			player, err = e.newPlayer(ctx, &Play{URL: a.Prompt.URL, Loop: a.Prompt.Loop})
 			if err != nil && ctx.Err() == nil {
 				o := failure(a, err)
 				o.data["url"] = a.Prompt.URL

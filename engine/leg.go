@@ -32,6 +32,10 @@ type Leg interface {
 	State() []byte
 }
 
+// A Preferrer is a Leg whose codec can be chosen until it is answered. Prefer names the codecs that an inbound call may
+// take, best first, as Application.Codecs does; a CodeUnsupported error says that the far end offers none of them.
+type Preferrer interface{ Prefer(codecs []string) error }
+
 // A Dialer makes outbound legs for the address schemes it is registered for.
 type Dialer interface {
 	// Dial returns at once; progress arrives as Signals. An error means that nothing was sent.
@@ -47,6 +51,7 @@ type Outgoing struct {
 	From, To    Address
 	Headers     map[string]string // custom headers; standard headers of SIP are refused
 	Credentials *Credentials      // to answer a digest challenge
+	Codecs      []string          // to offer, in this order and no others; empty: the door's own
 }
 
 // Credentials answer a digest challenge (RFC 3261 22).

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"container/list"
 	"context"
 	"errors"
@@ -168,7 +167,7 @@ func (l *Library) file(name string) (*media.Clip, int, error) {
 }
 
 func decode(url string, data []byte) (*media.Clip, int, error) {
-	clip, err := media.DecodeWAV(bytes.NewReader(data), media.WAVOptions{})
+	clip, err := media.Decode(data, media.WAVOptions{})
 	if err != nil {
 		return nil, 0, Errorf(CodeMediaUnavailable, "%s is no audio that can be played: %v", url, err)
 	}

@@ -206,6 +206,7 @@ func (c *Call) finish(cause Cause) {
 	for _, id := range c.keying {
 		c.publish("call.dtmf.sent", id, map[string]any{"reason": errOver.Error()})
 	}
+	c.tape.over()
 	c.ended = true
 	now := time.Now().UTC()
 	c.info.State, c.info.EndedAt, c.info.Hangup = CallEnded, &now, &cause

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/tipring/tipring/engine/media"
@@ -10,21 +11,58 @@ import (
 // promptTimeout bounds the search for a prompt.
 const promptTimeout = 20 * time.Second
 
-// newPlayer finds the audio of a play URL. loop 0 plays it as often as it is made for.
-func newPlayer(ctx context.Context, p Prompts, url string, loop int) (*media.Player, error) {
+// newPlayer finds the audio of a Play. Loop 0 plays it as often as it is made for.
+func (e *Engine) newPlayer(ctx context.Context, a *Play) (*media.Player, error) {
 	ctx, stop := context.WithTimeout(ctx, promptTimeout)
 	defer stop()
-	clip, natural, err := p.Clip(ctx, url)
+	clip, natural, err := e.o.Prompts.Clip(ctx, a.URL)
 	if err != nil {
 		return nil, err
 	}
-	return media.NewPlayer(clip, orDefault(loop, natural)), nil
+	p := media.NewPlayer(clip, orDefault(a.Loop, natural))
+	if a.VolumeDB != 0 {
+		p.SetVolume(a.VolumeDB)
+	}
+	if a.StartMS > 0 {
+		p.Seek(time.Duration(a.StartMS) * time.Millisecond)
+	}
+	return p, nil
+}
+
+// playback is the player of a Play that the call's loop may steer before it is there.
+type playback struct {
+	mu      sync.Mutex
+	player  *media.Player
+	waiting []func(*media.Player)
+	paused  bool // the loop's
+}
+
+// begin takes the player, as it was steered meanwhile.
+func (b *playback) begin(p *media.Player) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.player = p
+	for _, f := range b.waiting {
+		f(p)
+	}
+	b.waiting = nil
+}
+
+// do steers the player, now or when it is there.
+func (b *playback) do(f func(*media.Player)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.player == nil {
+		b.waiting = append(b.waiting, f)
+		return
+	}
+	f(b.player)
 }
 
 // play lets the far end hear a prompt to its end.
-func play(p Prompts, a *Play) activity {
+func (e *Engine) play(a *Play, b *playback) activity {
 	return func(ctx context.Context, l line) outcome {
-		player, err := newPlayer(ctx, p, a.URL, a.Loop)
+		player, err := e.newPlayer(ctx, a)
 		if ctx.Err() != nil {
 			return played(a.URL, context.Cause(ctx).Error(), 0)
 		}
@@ -33,6 +71,7 @@ func play(p Prompts, a *Play) activity {
 			o.data["url"] = a.URL
 			return o
 		}
+		b.begin(player)
 		l.ear.hear(player)
 		reason := "completed"
 		select {
@@ -43,6 +82,44 @@ func play(p Prompts, a *Play) activity {
 		l.ear.hear(nil)
 		return played(a.URL, reason, player.Position())
 	}
+}
+
+// steerPlayback changes how a Play goes on.
+func (c *Call) steerPlayback(a Action) error {
+	if c.running == nil || c.running.playback == nil || c.running.reason != "" {
+		return Errorf(CodeInvalidState, "the call plays nothing now")
+	}
+	b, id := c.running.playback, a.Head().CommandID
+	switch a := a.(type) {
+	case *PausePlayback:
+		if b.paused {
+			return Errorf(CodeInvalidState, "the playback is paused already")
+		}
+		b.paused = true
+		b.do(func(p *media.Player) { p.Pause(true) })
+		c.publish("call.playback.paused", id, nil)
+	case *ResumePlayback:
+		if !b.paused {
+			return Errorf(CodeInvalidState, "the playback is not paused")
+		}
+		b.paused = false
+		b.do(func(p *media.Player) { p.Pause(false) })
+		c.publish("call.playback.resumed", id, nil)
+	case *SeekPlayback:
+		data := map[string]any{}
+		if a.PositionMS != nil {
+			at := time.Duration(*a.PositionMS) * time.Millisecond
+			b.do(func(p *media.Player) { p.Seek(at) })
+			data["position_ms"] = *a.PositionMS
+		}
+		if a.VolumeDB != nil {
+			volume := *a.VolumeDB
+			b.do(func(p *media.Player) { p.SetVolume(volume) })
+			data["volume_db"] = volume
+		}
+		c.publish("call.playback.moved", id, data)
+	}
+	return nil
 }
 
 func played(url, reason string, d time.Duration) outcome {

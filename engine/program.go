@@ -132,8 +132,20 @@ func (c *Call) perform(a Action, from origin) error {
 			return c.keyDigits(a)
 		}
 		return c.begin(a, from)
+	case *Leave:
+		return c.leave(a)
+	case *PausePlayback, *ResumePlayback, *SeekPlayback:
+		return c.steerPlayback(a)
+	case *StartRecording:
+		return c.startRecording(a)
+	case *StopRecording:
+		return c.tape.steer("stop", "", id)
+	case *PauseRecording:
+		return c.tape.steer("pause", a.Fill, id)
+	case *ResumeRecording:
+		return c.tape.steer("resume", "", id)
 	}
-	return c.begin(a, from) // Play Gather Echo Wait Bridge
+	return c.begin(a, from) // Play Gather Echo Wait Bridge Join
 }
 
 func (c *Call) reject(a *Reject) error {
@@ -229,7 +241,7 @@ func (c *Call) holdMusic(url string) {
 	ctx, stop := context.WithTimeout(context.Background(), promptTimeout)
 	go func() { // ends when the music is found or the time is over
 		defer stop()
-		p, err := newPlayer(ctx, c.engine.o.Prompts, url, -1)
+		p, err := c.engine.newPlayer(ctx, &Play{URL: url, Loop: -1})
 		c.post(func() {
 			switch {
 			case err != nil:

@@ -11,8 +11,8 @@ import (
 // publish tells the customer. data is an object, or nil for the call's own lines.
 func (c *Call) publish(typ, commandID string, data map[string]any) { c.emit(typ, commandID, data, nil) }
 
-// emit is publish with, for an event that asks, what to call with the answer.
-func (c *Call) emit(typ, commandID string, data map[string]any, answer func(*Instructions, error)) string {
+// emit is publish with a last touch to the event. It returns the event's id.
+func (c *Call) emit(typ, commandID string, data map[string]any, finish func(*Event)) string {
 	if data == nil {
 		data = make(map[string]any, 4)
 	}
@@ -28,7 +28,10 @@ func (c *Call) emit(typ, commandID string, data map[string]any, answer func(*Ins
 		ID: c.engine.o.NewID("evt"), Type: typ, Timestamp: time.Now().UTC(), Sequence: c.info.LastSequence,
 		ProjectID: c.info.ProjectID, ApplicationID: c.info.ApplicationID, CallID: c.info.ID, SessionID: c.info.SessionID,
 		CommandID: commandID, ClientState: c.info.ClientState, Node: c.info.Node, Data: raw,
-		WebhookURL: c.webhook, Call: &record, Answer: answer,
+		WebhookURL: c.webhook, Call: &record,
+	}
+	if finish != nil {
+		finish(&e)
 	}
 	c.log.Debug("event", "type", typ, "sequence", e.Sequence)
 	c.engine.o.Sink.Publish(e)
@@ -48,7 +51,7 @@ func (c *Call) ask(typ, commandID string, data map[string]any) {
 		once.Do(func() { c.post(func() { c.answered(eventID, ins, err) }) })
 	}
 	c.asking = "pending" // until the id is known, below; the loop runs answered only after this function
-	eventID = c.emit(typ, commandID, data, reply)
+	eventID = c.emit(typ, commandID, data, func(e *Event) { e.Answer = reply })
 	c.asking = eventID
 	id := eventID
 	c.after(c.engine.o.AskTimeout, func() {

@@ -9,6 +9,7 @@ type counters struct {
 // Stats are figures of an Engine since it was made.
 type Stats struct {
 	Active          int
+	Conferences     int
 	Started         uint64 // calls that the engine took or made
 	Refused         uint64 // calls that it refused
 	Ended           uint64
@@ -19,8 +20,11 @@ type Stats struct {
 
 // Stats is a copy of the figures so far.
 func (e *Engine) Stats() Stats {
+	e.mu.Lock()
+	rooms := len(e.conferences)
+	e.mu.Unlock()
 	return Stats{
-		Active: e.Calls(), Started: e.stats.started.Load(), Refused: e.stats.refused.Load(), Ended: e.stats.ended.Load(),
+		Active: e.Calls(), Conferences: rooms, Started: e.stats.started.Load(), Refused: e.stats.refused.Load(), Ended: e.stats.ended.Load(),
 		Panics: e.stats.panics.Load(), DigitsDropped: e.stats.digitsDropped.Load(),
 		CommandsRefused: e.stats.commandsRefused.Load(),
 	}

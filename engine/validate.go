@@ -27,7 +27,19 @@ func Validate(cmd Command) error {
 	case *Gather:
 		return c.validate()
 	case *Play:
-		return first(within("/loop", c.Loop, -1, 10_000), source("/url", c.URL, true))
+		return c.validate()
+	case *SeekPlayback:
+		return c.validate()
+	case *Join:
+		return c.validate()
+	case *StartRecording:
+		return c.validate()
+	case *PauseRecording:
+		return oneOf("/fill", c.Fill, "", "silence", "cut")
+	case *OpenConference:
+		return first(name("/name", c.Name, false), c.validate(""))
+	case ConferenceAction:
+		return validateConferenceAction(c)
 	case *Hold:
 		return source("/music", c.Music, false)
 	case *Reject:
@@ -81,7 +93,7 @@ func (c *Originate) validate() error {
 		address("/to", c.To, true), address("/from", c.From, false), within("/ring_timeout_s", c.RingTimeoutS, 0, 600),
 		within("/max_duration_s", c.MaxDurationS, 0, 86400), headers("/headers", c.Headers), state(c.ClientState),
 		oneOf("/on_idle", string(c.OnIdle), "", "hangup", "wait"), webhook("/webhook_url", c.WebhookURL),
-		validateAll(c.Instructions),
+		codecNames(c.Codecs), validateAll(c.Instructions),
 	)
 }
 
@@ -95,6 +107,7 @@ func (c *Bridge) validate() error {
 	if err := first(
 		address("/to", c.To, false), address("/from", c.From, false), within("/ring_timeout_s", c.RingTimeoutS, 0, 600),
 		headers("/headers", c.Headers), state(c.ClientState), oneOf("/on_peer_hangup", string(c.OnPeerHangup), "", "continue", "hangup"),
+		codecNames(c.Codecs),
 	); err != nil {
 		return err
 	}
@@ -141,6 +154,19 @@ func first(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// codecNames checks a list of codecs as far as that is possible without knowing them.
+func codecNames(list []string) error {
+	if len(list) > 8 {
+		return Invalid("/codecs", "%d codecs are more than 8", len(list))
+	}
+	for i, c := range list {
+		if c == "" || len(c) > 32 {
+			return Invalid(fmt.Sprintf("/codecs/%d", i), `is no codec: write "opus", "PCMU" or "PCMA"`)
 		}
 	}
 	return nil

@@ -151,7 +151,7 @@ func (s *embedded) Calls(
 	ctx context.Context, project string, f CallFilter, p Page,
 ) (calls []engine.CallInfo, next string, err error) {
 	prefix := prefixKey(project)
-	end, err := callsEnd(prefix, f, p)
+	end, err := pageEnd(prefix, f.CreatedBefore, p)
 	if err != nil {
 		return nil, "", err
 	}
@@ -183,11 +183,11 @@ func (s *embedded) Calls(
 	return calls, next, nil
 }
 
-// callsEnd is the key before which a page begins; nil is the newest call.
-func callsEnd(prefix []byte, f CallFilter, p Page) ([]byte, error) {
+// pageEnd is the key before which a page of a list by creation begins; nil is the newest entry.
+func pageEnd(prefix []byte, createdBefore time.Time, p Page) ([]byte, error) {
 	var end []byte
-	if !f.CreatedBefore.IsZero() {
-		end = appendUint(bytes.Clone(prefix), micros(f.CreatedBefore))
+	if !createdBefore.IsZero() {
+		end = appendUint(bytes.Clone(prefix), micros(createdBefore))
 	}
 	if p.After == "" {
 		return end, nil

@@ -22,28 +22,25 @@ func (s *embedded) Append(ctx context.Context, events []engine.Event) ([]Cursor,
 		return nil, ctx.Err()
 	}
 	rows := make([][]byte, len(events))
-	newest := map[string]*engine.CallRecord{} // a call's last record is all that stays of it
 	for i := range events {
 		row, err := eventRow(&events[i])
 		if err != nil {
 			return nil, err
 		}
 		rows[i] = row
-		if c := events[i].Call; c != nil {
-			newest[c.Info.ID] = c
-		}
 	}
-	records := make([]callRow, 0, len(newest))
-	for _, c := range newest {
-		r, err := newCallRow(c)
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, r)
+	records, err := callRows(events)
+	if err != nil {
+		return nil, err
+	}
+	listed, kinds, err := listedItems(events)
+	if err != nil {
+		return nil, err
 	}
 	cursors := make([]Cursor, len(events))
-	err := s.commits.do(ctx, &write{
-		weight: 2*len(events) + 3*len(records),
+	err = s.commits.do(ctx, &write{
+		kinds:  kinds,
+		weight: 2*len(events) + 3*len(records) + 6*len(listed),
 		apply: func(tx *tx) error {
 			for i := range events {
 				n, err := tx.putEvent(&events[i], rows[i])
@@ -57,6 +54,11 @@ func (s *embedded) Append(ctx context.Context, events []engine.Event) ([]Cursor,
 					return err
 				}
 			}
+			for i := range listed {
+				if err := tx.putItem(&listed[i]); err != nil {
+					return err
+				}
+			}
 			return nil
 		},
 	})
@@ -64,6 +66,33 @@ func (s *embedded) Append(ctx context.Context, events []engine.Event) ([]Cursor,
 		return nil, err
 	}
 	return cursors, nil
+}
+
+// callRows are the rows of the calls that events carry: a call's last record is all that stays of it.
+func callRows(events []engine.Event) ([]callRow, error) {
+	newest := map[string]*engine.CallRecord{}
+	for i := range events {
+		if c := events[i].Call; c != nil {
+			newest[c.Info.ID] = c
+		}
+	}
+	rows := make([]callRow, 0, len(newest))
+	for _, c := range newest {
+		r, err := newCallRow(c)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+// subject is whose sequence an event's is: its call, or else its conference; "" is nobody's.
+func subject(e *engine.Event) string {
+	if e.CallID != "" {
+		return e.CallID
+	}
+	return e.ConferenceID
 }
 
 func (x *tx) putEvent(e *engine.Event, row []byte) (uint64, error) {
@@ -74,10 +103,11 @@ func (x *tx) putEvent(e *engine.Event, row []byte) (uint64, error) {
 	if err := x.events.Put(appendUint(nil, n), row); err != nil {
 		return 0, err
 	}
-	if e.CallID == "" {
+	s := subject(e)
+	if s == "" {
 		return n, nil
 	}
-	return n, x.callEvents.Put(callEventKey(e.CallID, e.Sequence, n), nil)
+	return n, x.callEvents.Put(callEventKey(s, e.Sequence, n), nil)
 }
 
 func callEventKey(callID string, sequence, cursor uint64) []byte {
@@ -173,30 +203,31 @@ func parseCursor(c Cursor) (uint64, error) {
 	return n, nil
 }
 
-// eventRow is what is needed to pass over an event or to remove it (ms of the time, sequence, call, project), what
+// eventRow is what is needed to pass over an event or to remove it (ms of the time, sequence, subject, project), what
 // customers do not see (webhook URL), and the JSON.
 func eventRow(e *engine.Event) ([]byte, error) {
-	if err := checkPart("call id of an event", e.CallID, true); err != nil {
+	about := subject(e)
+	if err := checkPart("call or conference id of an event", about, true); err != nil {
 		return nil, err
 	}
 	body, err := json.Marshal(e)
 	if err != nil {
 		return nil, fmt.Errorf("%w: event %s of type %s: %w", ErrInvalid, e.ID, e.Type, err)
 	}
-	b := make([]byte, 0, 32+len(e.CallID)+len(e.ProjectID)+len(e.WebhookURL)+len(body))
+	b := make([]byte, 0, 32+len(about)+len(e.ProjectID)+len(e.WebhookURL)+len(body))
 	b = appendUint(b, uint64(max(e.Timestamp.UnixMilli(), 0)))
 	b = appendUint(b, e.Sequence)
-	b = appendString(b, e.CallID)
+	b = appendString(b, about)
 	b = appendString(b, e.ProjectID)
 	return append(appendString(b, e.WebhookURL), body...), nil
 }
 
 // eventHead is what stands before the JSON in the row of an event.
 type eventHead struct {
-	at              time.Time
-	sequence        uint64
-	callID, project string
-	webhookURL      string
+	at               time.Time
+	sequence         uint64
+	subject, project string
+	webhookURL       string
 }
 
 // readHead reads a row up to its JSON.
@@ -206,7 +237,7 @@ func readHead(row []byte) (h eventHead, body []byte, err error) {
 		h.at = time.UnixMilli(int64(ms))
 		h.sequence, rest, ok = takeUint(rest)
 	}
-	for _, field := range []*string{&h.callID, &h.project, &h.webhookURL} {
+	for _, field := range []*string{&h.subject, &h.project, &h.webhookURL} {
 		if ok {
 			*field, rest, ok = takeString(rest)
 		}

@@ -25,11 +25,13 @@ func (s *embedded) write(ctx context.Context, items []Item, replace bool) error 
 		return ctx.Err()
 	}
 	var kinds []Kind
+	rows := make([]itemRow, 0, len(items))
 	for _, it := range items {
-		if err := checkItem(it); err != nil {
+		r, err := newItemRow(it)
+		if err != nil {
 			return err
 		}
-		kinds = append(kinds, it.Kind)
+		rows, kinds = append(rows, r), append(kinds, it.Kind)
 	}
 	now := time.Now()
 	return s.commits.do(ctx, &write{
@@ -37,8 +39,8 @@ func (s *embedded) write(ctx context.Context, items []Item, replace bool) error 
 		weight: 4 * len(items),
 		check:  func(tx *tx) error { return tx.mayWrite(items, replace, now) },
 		apply: func(tx *tx) error {
-			for _, it := range items {
-				if err := tx.putItem(it); err != nil {
+			for i := range rows {
+				if err := tx.putItem(&rows[i]); err != nil {
 					return err
 				}
 			}
@@ -74,9 +76,14 @@ func (x *tx) mayWrite(items []Item, replace bool, now time.Time) error {
 }
 
 // putItem writes an item and takes it out of the indexes where it stood, and an expired one out of its Unique.
-func (x *tx) putItem(it Item) error {
-	if err := x.deleteItem(it.Kind, it.Project, it.ID); err != nil {
+func (x *tx) putItem(it *itemRow) error {
+	if err := x.dropItem(it.Kind, it.Project, it.ID); err != nil {
 		return err
+	}
+	if it.listing != nil {
+		if err := x.list(it); err != nil {
+			return err
+		}
 	}
 	kind := string(it.Kind)
 	if it.Unique != "" {
@@ -102,6 +109,14 @@ func (x *tx) putItem(it Item) error {
 
 // deleteItem removes an item that may be there.
 func (x *tx) deleteItem(kind Kind, project, id string) error {
+	if err := x.unlist(kind, project, id); err != nil {
+		return err
+	}
+	return x.dropItem(kind, project, id)
+}
+
+// dropItem is deleteItem for an item that is about to be written anew: its listing stays.
+func (x *tx) dropItem(kind Kind, project, id string) error {
 	old, ok := x.item(kind, project, id)
 	if !ok {
 		return nil
@@ -245,6 +260,20 @@ func (s *embedded) Delete(ctx context.Context, kind Kind, project string, ids ..
 			return nil
 		},
 	})
+}
+
+// itemRow is an item on its way into the store.
+type itemRow struct {
+	Item
+	listing *listing // nil if its kind is listed by id only
+}
+
+func newItemRow(it Item) (itemRow, error) {
+	if err := checkItem(it); err != nil {
+		return itemRow{}, err
+	}
+	l, err := newListing(it)
+	return itemRow{Item: it, listing: l}, err
 }
 
 func (it Item) key() []byte { return joinKey(string(it.Kind), it.Project, it.ID) }

@@ -17,12 +17,14 @@ type Scope string
 
 // The scopes. ScopeAdmin implies all others.
 const (
-	ScopeCallsRead   Scope = "calls:read"
-	ScopeCallsWrite  Scope = "calls:write"
-	ScopeEventsRead  Scope = "events:read"
-	ScopeConfigRead  Scope = "config:read"  // applications, numbers, deliveries
-	ScopeConfigWrite Scope = "config:write" //
-	ScopeAdmin       Scope = "admin"        // keys, too
+	ScopeCallsRead       Scope = "calls:read"
+	ScopeCallsWrite      Scope = "calls:write"
+	ScopeEventsRead      Scope = "events:read"
+	ScopeRecordingsRead  Scope = "recordings:read"
+	ScopeRecordingsWrite Scope = "recordings:write"
+	ScopeConfigRead      Scope = "config:read"  // applications, numbers, deliveries
+	ScopeConfigWrite     Scope = "config:write" //
+	ScopeAdmin           Scope = "admin"        // keys, too
 )
 
 // DefaultProject is the project that a node starts with.

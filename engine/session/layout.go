@@ -24,6 +24,8 @@ import (
 //	calls        call                       → row of the call (call.go)
 //	call_rows    project µs(created) call   → what lists filter by; once for the project and once for project ""
 //	live_rows    the same                   → of calls that have not ended
+//	listings     kind project id            → µs(created), refs (listing.go): of items that are listed by more than their id
+//	listed       kind project ref µs(created) id project → nothing; once for the project and once for project ""
 const (
 	bucketItems      = "items"
 	bucketItemIDs    = "item_ids"
@@ -34,6 +36,8 @@ const (
 	bucketCalls      = "calls"
 	bucketCallRows   = "call_rows"
 	bucketLiveRows   = "live_rows"
+	bucketListings   = "listings"
+	bucketListed     = "listed"
 	bucketMeta       = "meta"
 )
 
@@ -54,7 +58,7 @@ var (
 func createBuckets(t *bolt.Tx) error {
 	for _, name := range []string{
 		bucketItems, bucketItemIDs, bucketUniques, bucketExpiries, bucketEvents, bucketCallEvents,
-		bucketCalls, bucketCallRows, bucketLiveRows, bucketMeta,
+		bucketCalls, bucketCallRows, bucketLiveRows, bucketListings, bucketListed, bucketMeta,
 	} {
 		if _, err := t.CreateBucketIfNotExists([]byte(name)); err != nil {
 			return err
@@ -73,6 +77,7 @@ type tx struct {
 	items, itemIDs, uniques, expiries *bolt.Bucket
 	events, callEvents                *bolt.Bucket
 	calls, callRows, liveRows         *bolt.Bucket
+	listings, listed                  *bolt.Bucket
 }
 
 func newTx(t *bolt.Tx) *tx {
@@ -81,6 +86,7 @@ func newTx(t *bolt.Tx) *tx {
 		t: t, items: b(bucketItems), itemIDs: b(bucketItemIDs), uniques: b(bucketUniques), expiries: b(bucketExpiries),
 		events: b(bucketEvents), callEvents: b(bucketCallEvents),
 		calls: b(bucketCalls), callRows: b(bucketCallRows), liveRows: b(bucketLiveRows),
+		listings: b(bucketListings), listed: b(bucketListed),
 	}
 	if t.Writable() {
 		x.events.FillPercent = 1 // only ever written at the end

@@ -38,6 +38,7 @@ type LogStats struct {
 	Dropped   uint64 // refused because the queue was full, or the log closed
 	Retries   uint64 // failed writes that were tried again
 	Followers int
+	Waiters   int // calls of WaitCall under way
 }
 
 // Log is the event log of one node: it writes what the engine publishes to the Store and only then shows it to
@@ -62,7 +63,7 @@ type Log struct {
 	recent  recent                                       // written
 	answers map[string]func(*engine.Instructions, error) // by event id: published, and not forgotten by recent
 	changed chan struct{}                                // closed and made anew when recent grows
-	waiting map[string][]chan struct{}                   // of WaitCall, by call
+	waiting map[string][]chan struct{}                   // of WaitCall, by call or conference
 	closed  bool                                         // no more events are taken
 	over    bool                                         // no more events are written
 }
@@ -212,7 +213,7 @@ func (l *Log) writeValid(ctx context.Context, events []engine.Event, err error) 
 		return true
 	}
 	e := &events[0]
-	l.logger.Error("an event was dropped: it cannot be written", "event", e.ID, "type", e.Type, "call", e.CallID, "error", err)
+	l.logger.Error("an event was dropped: it cannot be written", "event", e.ID, "type", e.Type, "subject", subject(e), "error", err)
 	l.dropped.Add(1)
 	l.mu.Lock()
 	l.queue.drop(1)
@@ -232,11 +233,11 @@ func (l *Log) show(events []engine.Event, cursors []Cursor) {
 	l.queue.drop(len(events))
 	for i := range events {
 		e := events[i]
-		e.Call = nil // it is in the store
+		e.Call, e.Conference, e.Recording = nil, nil, nil // they are in the store
 		if gone, ok := l.recent.add(Logged{Event: e, Cursor: cursors[i]}); ok && gone.Answer != nil {
 			delete(l.answers, gone.ID)
 		}
-		for _, c := range l.waiting[e.CallID] {
+		for _, c := range l.waiting[subject(&e)] {
 			poke(c)
 		}
 	}
@@ -268,8 +269,8 @@ func (l *Log) end() {
 	}
 }
 
-// WaitCall reads a call's events behind a sequence; if there are none it waits for one. When ctx ends first it returns
-// nothing and no error. limit is 1…1000. project "" matches any.
+// WaitCall reads the events of a call, or of a conference, behind a sequence; if there are none it waits for one. When
+// ctx ends first it returns nothing and no error. limit is 1…1000. project "" matches any.
 func (l *Log) WaitCall(ctx context.Context, project, callID string, after uint64, limit int) ([]Logged, error) {
 	woken := make(chan struct{}, 1)
 	l.await(callID, woken)
@@ -318,12 +319,15 @@ func (l *Log) leave(callID string, c chan struct{}) {
 // Stats are the figures so far.
 func (l *Log) Stats() LogStats {
 	l.mu.Lock()
-	queued, capacity := l.queue.len(), l.queue.limit
+	queued, capacity, waiters := l.queue.len(), l.queue.limit, 0
+	for _, w := range l.waiting {
+		waiters += len(w)
+	}
 	l.mu.Unlock()
 	return LogStats{
 		Queued: queued, Capacity: capacity,
 		Published: l.published.Load(), Written: l.written.Load(), Dropped: l.dropped.Load(), Retries: l.retries.Load(),
-		Followers: int(l.followers.Load()),
+		Followers: int(l.followers.Load()), Waiters: waiters,
 	}
 }
 

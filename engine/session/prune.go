@@ -16,6 +16,8 @@ func (s *embedded) Prune(ctx context.Context, before time.Time) error {
 	for _, step := range []func(*tx) (int, error){
 		func(tx *tx) (int, error) { return tx.pruneEvents(before) },
 		func(tx *tx) (int, error) { return tx.pruneCalls(before) },
+		func(tx *tx) (int, error) { return tx.pruneListed(KindConference, conferenceOver(before), before) },
+		func(tx *tx) (int, error) { return tx.pruneListed(KindRecording, recordingOver(before), before) },
 		func(tx *tx) (int, error) { return tx.pruneItems(now) },
 	} {
 		for {
@@ -51,10 +53,10 @@ func (x *tx) pruneEvents(before time.Time) (int, error) {
 		if err := x.events.Delete(k); err != nil {
 			return 0, err
 		}
-		if heads[i].callID == "" {
+		if heads[i].subject == "" {
 			continue
 		}
-		index := callEventKey(heads[i].callID, heads[i].sequence, binary.BigEndian.Uint64(k))
+		index := callEventKey(heads[i].subject, heads[i].sequence, binary.BigEndian.Uint64(k))
 		if err := x.callEvents.Delete(index); err != nil {
 			return 0, err
 		}

@@ -27,6 +27,8 @@ const (
 	KindDelivery    Kind = "delivery"    // a webhook delivery, for looking at
 	KindOutbox      Kind = "outbox"      // what a node still has to deliver
 	KindIdempotency Kind = "idempotency" // answers to Idempotency-Key
+	KindConference  Kind = "conference"  // engine.ConferenceInfo
+	KindRecording   Kind = "recording"   // engine.RecordingInfo
 )
 
 // An Item is a resource as the store sees it.
@@ -58,6 +60,19 @@ type CallFilter struct {
 	CreatedBefore time.Time
 }
 
+// ConferenceFilter narrows a list of conferences; zero fields match all.
+type ConferenceFilter struct {
+	State engine.ConferenceState
+	Name  string
+}
+
+// RecordingFilter narrows a list of recordings; zero fields match all.
+type RecordingFilter struct {
+	CallID, ConferenceID, SessionID string
+	State                           engine.RecordingState
+	CreatedBefore                   time.Time
+}
+
 // A Cursor is a place in the log of all events. It is opaque to customers; "" is the log's start.
 type Cursor string
 
@@ -87,9 +102,11 @@ type Store interface {
 	// closed then.
 	Watch(ctx context.Context, kind Kind) <-chan struct{}
 
-	// Append writes events and the call records that they carry, all or none, and returns their cursors in order.
+	// Append writes events and the records of calls, conferences and recordings that they carry, all or none, and returns
+	// their cursors in order. Of several records of the same thing the last one stays.
 	Append(ctx context.Context, events []engine.Event) ([]Cursor, error)
-	// CallEvents reads a call's events with a sequence over after, oldest first; limit 1…1000. project "" matches any.
+	// CallEvents reads the events of a call, or of a conference, with a sequence over after, oldest first; limit 1…1000.
+	// project "" matches any. An event that names both belongs to its call.
 	CallEvents(ctx context.Context, project, callID string, after uint64, limit int) ([]Logged, error)
 	// Events reads the log behind a cursor, oldest first; project "" reads all. next continues behind what was read,
 	// whether or not it matched: there may be more although nothing was found. At the end of the log next is after.
@@ -99,7 +116,20 @@ type Store interface {
 	// Call reads a call's record, Calls a page of them, newest first.
 	Call(ctx context.Context, project, id string) (engine.CallRecord, error)
 	Calls(ctx context.Context, project string, f CallFilter, p Page) (calls []engine.CallInfo, next string, err error)
-	// Prune forgets events and ended calls older than before, and items that have expired.
+	// Conference reads a conference's record, Conferences a page of them, newest first.
+	Conference(ctx context.Context, project, id string) (engine.ConferenceInfo, error)
+	Conferences(
+		ctx context.Context, project string, f ConferenceFilter, p Page,
+	) (list []engine.ConferenceInfo, next string, err error)
+	// Recording reads a recording's record, Recordings a page of them, newest first.
+	Recording(ctx context.Context, project, id string) (engine.RecordingInfo, error)
+	Recordings(
+		ctx context.Context, project string, f RecordingFilter, p Page,
+	) (list []engine.RecordingInfo, next string, err error)
+	// PutRecording changes a recording's record without an event.
+	PutRecording(ctx context.Context, r engine.RecordingInfo) error
+	// Prune forgets events, ended calls and ended conferences older than before, and items that have expired. The record
+	// of a recording stays as long as its file may: it goes when it says so (deleted, or failed without a byte).
 	Prune(ctx context.Context, before time.Time) error
 	// Close writes what is left and closes the store.
 	Close() error

@@ -36,11 +36,12 @@
 //	RFC 3605  a=rtcp               yes, read
 //	RFC 3960  early media          yes: per To-tag, the last description wins
 //	RFC 4028  session timers       yes: UAC and UAS, either refresher, 422
-//	RFC 4733  telephone-event      yes, negotiated here, carried by package rtp
+//	RFC 4733  telephone-event      yes, negotiated here with the clock of the codec, carried by package rtp
 //	RFC 5806  Diversion            passed to and from applications, as other headers are
 //	RFC 6026  INVITE corrections   yes, in package transaction
 //	RFC 6086  INFO packages        partly: DTMF bodies; other packages 469
 //	RFC 6337  offer/answer usage   yes: hold, glare, offerless INVITE
+//	RFC 7587  Opus                 yes: opus/48000/2; the far end's parameters reach the encoder; stereo taken, mono sent
 //	RFC 7616  digest, RFC 8760     yes as client: MD5, SHA-256, SHA-512-256; auth and auth-int; stale; not as server
 //	RFC 8866  SDP                  yes
 package sip

@@ -30,8 +30,10 @@ type Options struct {
 	// the call with the SIP status that fits its code, any other error with 500. nil refuses every call.
 	Accept func(in engine.Incoming, leg engine.Leg) error
 
-	MediaAddress   netip.Addr    // in our session descriptions; default: that of our Contact
-	Codecs         []codec.Codec // that we speak, in the order of our offers; default: every audio codec of the table
+	MediaAddress netip.Addr // in our session descriptions; default: that of our Contact
+	// Codecs that we speak, in the order of our offers; default: every audio codec of the table, in its order. The order
+	// of an offer from the far end decides unless the application named codecs.
+	Codecs         []codec.Codec
 	SessionExpires time.Duration // session interval that we ask for; default 1800 s (RFC 4028 4)
 	MinSE          time.Duration // shortest that we accept; default 90 s
 	MaxRedirects   int           // hops of 3xx that an outbound call follows; default 3, negative: none

@@ -17,25 +17,26 @@ import (
 func FuzzSDP(f *testing.F) {
 	f.Add([]byte(plainOffer()))
 	f.Add(body("m=audio 4000 RTP/AVP 97 96", "a=rtpmap:97 pcmu/8000/1", "a=rtpmap:96 telephone-event/8000", "a=fmtp:96 0-15", "a=ptime:30"))
+	f.Add(body(browserFormats...))
 	f.Add(body("m=video 5000 RTP/AVP 96", "m=audio 4000 RTP/AVP 8", "a=sendonly", "m=audio 0 RTP/AVP 0", "m=image 5 udptl t38"))
 	f.Add([]byte("v=0\no=- 1 1 IN IP6 ::1\ns=-\nc=IN IP6 ::\nt=0 0\nm=audio 65535 RTP/AVPF 0 13 101\na=rtcp:1 IN IP6 ::2\na=inactive\n"))
 	f.Add([]byte("v=0\r\no=x 18446744073709551615 0 IN IP4 0.0.0.0\r\ns= \r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=recvonly\r\nm=audio 1/2 RTP/AVP 0\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := freshMedia().answer(data, audioCodecs())
+		m, err := freshMedia().answer(data, allCodecs())
 		if err == nil {
 			checkAgreed(t, m, data)
-			again, err := m.answer(data, audioCodecs())
+			again, err := m.answer(data, allCodecs())
 			if err != nil || again.Version != m.Version || !bytes.Equal(again.Local, m.Local) {
 				t.Errorf("the same offer was answered otherwise: %v\n%s\n%s", err, m.Local, again.Local)
 			}
 		}
-		offer, err := freshMedia().offer(audioCodecs())
+		offer, err := freshMedia().offer(allCodecs())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got, err := offer.accept(data); err == nil {
 			checkAgreed(t, got, nil)
-			if _, err := got.offer(audioCodecs()); err != nil {
+			if _, err := got.offer(allCodecs()); err != nil {
 				t.Errorf("no next offer: %v", err)
 			}
 		}

@@ -91,7 +91,7 @@ func (l *Leg) takeOffer(req *sip.Request, tx *transaction.Server) bool {
 	if len(req.Body()) == 0 {
 		return true // our 2xx offers, the ACK answers
 	}
-	m, err := l.state.Media.answer(req.Body(), l.door.o.Codecs)
+	m, err := l.state.Media.answer(req.Body(), l.codecs())
 	if err != nil {
 		l.door.stats.refused.Add(1)
 		l.door.refuseOffer(tx, err)
@@ -199,7 +199,7 @@ func (l *Leg) answer() {
 	tx := l.uas
 	m := l.state.Media
 	if !m.Agreed {
-		next, err := m.offer(l.door.o.Codecs)
+		next, err := m.offer(l.codecs())
 		if err != nil {
 			l.reject(engine.Cause{Reason: engine.ReasonInternal, Source: engine.SourceSystem})
 			return

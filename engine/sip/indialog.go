@@ -98,9 +98,9 @@ func (l *Leg) reinvited(req *sip.Request, tx *transaction.Server) {
 	m, late := l.state.Media, len(req.Body()) == 0
 	var err error
 	if late {
-		m, err = m.offer(l.door.o.Codecs)
+		m, err = m.offer(l.codecs())
 	} else {
-		m, err = m.answer(req.Body(), l.door.o.Codecs)
+		m, err = m.answer(req.Body(), l.codecs())
 	}
 	if err != nil {
 		l.door.refuseOffer(tx, err)
@@ -152,7 +152,7 @@ func (l *Leg) updated(req *sip.Request, tx *transaction.Server) {
 	m := l.state.Media
 	if offered {
 		var err error
-		if m, err = m.answer(req.Body(), l.door.o.Codecs); err != nil {
+		if m, err = m.answer(req.Body(), l.codecs()); err != nil {
 			l.door.refuseOffer(tx, err)
 			return
 		}

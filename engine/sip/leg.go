@@ -42,6 +42,7 @@ type Leg struct {
 	rtp      *rtp.Session
 	signals  chan engine.Signal // written by the lane only
 	at       atomic.Uint32      // phase
+	promised atomic.Bool        // Ring was asked for early media: the answer stands
 	snapshot atomic.Pointer[DialogState]
 
 	state    DialogState
@@ -128,6 +129,9 @@ func (l *Leg) post(f func()) error {
 func (l *Leg) Ring(_ context.Context, early bool) error {
 	if !l.inbound || l.phase() != calling {
 		return errState("only an inbound call that is not answered can ring")
+	}
+	if early {
+		l.promised.Store(true)
 	}
 	return l.post(func() { l.ring(early) })
 }

@@ -15,28 +15,27 @@ import (
 // errNoCodec is an offer or answer without anything that both sides speak; an offer is answered with 488.
 var errNoCodec = errors.New("no common codec")
 
-const (
-	eventPayloadType = 101 // of telephone-event in our offers
-	packetTime       = 20  // ms, in our descriptions
-)
+const packetTime = 20 // ms, in our descriptions
 
 // MediaState is where the offer/answer of a leg stands (RFC 3264). It is a value: its methods give the next state,
 // and a failed negotiation leaves the old one in force.
 type MediaState struct {
-	SessionID uint64         `json:"session_id"` // o= of ours
-	Version   uint64         `json:"version"`    // o= of ours; raised only when the description changes
-	Address   netip.AddrPort `json:"address"`    // that we describe
-	Layout    []mediaLine    `json:"layout"`     // the m-lines of the session, never fewer (RFC 3264 8)
-	Audio     int            `json:"audio"`      // index of ours in Layout
-	Formats   []Format       `json:"formats"`    // on our audio line as last described
-	Local     []byte         `json:"local"`      // our last description
-	Remote    []byte         `json:"remote"`     // the far end's last
+	SessionID uint64         `json:"session_id"`          // o= of ours
+	Version   uint64         `json:"version"`             // o= of ours; raised only when the description changes
+	Address   netip.AddrPort `json:"address"`             // that we describe
+	Layout    []mediaLine    `json:"layout"`              // the m-lines of the session, never fewer (RFC 3264 8)
+	Audio     int            `json:"audio"`               // index of ours in Layout
+	Formats   []Format       `json:"formats"`             // on our audio line as last described
+	Codecs    []string       `json:"codecs,omitempty"`    // that the application named; none: all that the door speaks
+	OurOrder  bool           `json:"our_order,omitempty"` // of codecs decides over the far end's offers
+	Local     []byte         `json:"local"`               // our last description
+	Remote    []byte         `json:"remote"`              // the far end's last
 
 	Agreed     bool `json:"agreed"`       // offer and answer were exchanged; the fields below hold
 	Hold       bool `json:"hold"`         // by us
 	HeldByPeer bool `json:"held_by_peer"` // by the far end
 
-	Codec       Format         `json:"codec"` // with the number that we send
+	Codec       Format         `json:"codec"` // with the number that we send and the far end's parameters
 	RecvPT      uint8          `json:"recv_pt"`
 	EventClock  int            `json:"event_clock"` // 0: no telephone-event
 	EventSendPT uint8          `json:"event_send_pt"`
@@ -77,21 +76,24 @@ func (m *MediaState) narrow() {
 	m.Formats = keep
 }
 
+// formatOf is a row of the table as an offer of ours has it.
+func formatOf(c codec.Codec) Format {
+	return Format{PayloadType: c.PayloadType, Name: c.Name, ClockRate: c.ClockRate, Channels: max(c.Channels, 1), Fmtp: c.Fmtp}
+}
+
 func offeredFormats(codecs []codec.Codec) []Format {
 	formats := make([]Format, 0, len(codecs)+1)
 	clocks := []int{}
 	for _, c := range codecs {
-		formats = append(formats, Format{
-			PayloadType: c.PayloadType, Name: c.Name, ClockRate: c.ClockRate, Channels: max(c.Channels, 1), Fmtp: c.Fmtp,
-		})
+		formats = append(formats, formatOf(c))
 		if !slices.Contains(clocks, c.ClockRate) {
 			clocks = append(clocks, c.ClockRate)
 		}
 	}
-	for i, clock := range clocks { // one per clock rate, since both share the timestamps (RFC 4733 2.1)
-		formats = append(formats, Format{
-			PayloadType: uint8(eventPayloadType + i), Name: telephoneEvent, ClockRate: clock, Channels: 1, Fmtp: "0-16",
-		})
+	for _, clock := range clocks { // one per clock rate, since both share the timestamps (RFC 4733 2.1)
+		if event, ok := codec.ByName(telephoneEvent, clock); ok {
+			formats = append(formats, formatOf(event))
+		}
 	}
 	return formats
 }
@@ -125,15 +127,14 @@ func (m MediaState) answer(offer []byte, codecs []codec.Codec) (MediaState, erro
 		return m, errNoCodec
 	}
 	line := d.line()
-	chosen, ok := choose(line.codecs, codecs)
+	chosen, ok := choose(line.codecs, codecs, m.OurOrder)
 	if !ok {
 		return m, errNoCodec
 	}
-	m.Formats = []Format{chosen}
+	m.Formats = []Format{chosen.described()}
 	event, hasEvent := chooseEvent(line.codecs, chosen.ClockRate)
 	if hasEvent {
-		event.Fmtp = "0-16"
-		m.Formats = append(m.Formats, event)
+		m.Formats = append(m.Formats, event.described())
 	}
 	m.Layout, m.Audio = d.media, d.audio
 	theirs := line.direction
@@ -162,7 +163,7 @@ func (m MediaState) accept(answer []byte) (MediaState, error) {
 	line := d.line()
 	var chosen, ours Format
 	for _, f := range line.codecs {
-		if i := indexFormat(m.Formats, f); i >= 0 && !isEvent(f) && m.Formats[i].Name != "CN" {
+		if i := indexFormat(m.Formats, f); i >= 0 && m.Formats[i].row().Audio() {
 			chosen, ours = f, m.Formats[i]
 			break
 		}
@@ -214,20 +215,14 @@ func (m *MediaState) agree(line *mediaLine, sent Format, recvPT uint8, event For
 			m.RemoteRTCP = netip.AddrPortFrom(line.addr, uint16(line.port+1))
 		}
 	}
-	switch line.ptime {
-	case 10, 20, 30, 40, 60:
-		m.PacketTime = line.ptime
-	default:
-		m.PacketTime = packetTime
-	}
+	m.PacketTime = m.Codec.row().PacketTime(line.ptime, line.maxptime)
 }
 
 // params is what the media side has to know. source is where the far end's SIP comes from.
 func (m *MediaState) params(source netip.Addr) rtp.Params {
-	c, _ := codec.ByName(m.Codec.Name, m.Codec.ClockRate)
 	return rtp.Params{
 		Remote: m.RemoteAddr, RemoteRTCP: m.RemoteRTCP, Signalling: source,
-		Codec: c, SendPT: m.Codec.PayloadType, RecvPT: m.RecvPT,
+		Codec: m.Codec.row(), Fmtp: m.Codec.Fmtp, SendPT: m.Codec.PayloadType, RecvPT: m.RecvPT,
 		Events: m.EventClock != 0, EventSendPT: m.EventSendPT, EventRecvPT: m.EventRecvPT, EventClock: m.EventClock,
 		Send: m.Direction&sendonly != 0, Receive: m.Direction&recvonly != 0,
 		PacketTime: time.Duration(m.PacketTime) * time.Millisecond,
@@ -235,17 +230,27 @@ func (m *MediaState) params(source netip.Addr) rtp.Params {
 	}
 }
 
-// choose is the first format of the offer that we speak: the offerer's order decides (RFC 3264 6.1).
-func choose(offered []Format, codecs []codec.Codec) (Format, bool) {
-	for _, f := range offered {
-		for _, c := range codecs {
-			if strings.EqualFold(f.Name, c.Name) && f.ClockRate == c.ClockRate && f.Channels == max(c.Channels, 1) {
-				f.Name, f.Fmtp = c.Name, c.Fmtp
-				return f, true
+// choose is the format of the offer that we take, with the far end's number and parameters: the first that we speak, in
+// the offerer's order (RFC 3264 6.1) or in ours. An answer has one codec, so that nobody changes it on the way.
+func choose(offered []Format, codecs []codec.Codec, ours bool) (Format, bool) {
+	best, rank := -1, len(codecs)
+	for i, f := range offered {
+		at := slices.IndexFunc(codecs, func(c codec.Codec) bool {
+			return strings.EqualFold(f.Name, c.Name) && f.ClockRate == c.ClockRate && f.Channels == max(c.Channels, 1)
+		})
+		if at >= 0 && at < rank {
+			best, rank = i, at
+			if !ours {
+				break
 			}
 		}
 	}
-	return Format{}, false
+	if best < 0 {
+		return Format{}, false
+	}
+	f := offered[best]
+	f.Name = codecs[rank].Name // as our table spells it
+	return f, true
 }
 
 // chooseEvent is the telephone-event with the clock of the codec, else one at 8000 Hz, as some phones offer it.
@@ -268,6 +273,18 @@ func chooseEvent(formats []Format, clock int) (Format, bool) {
 }
 
 func isEvent(f Format) bool { return strings.EqualFold(f.Name, telephoneEvent) }
+
+// row is f in the codec table; the zero Codec if it has none.
+func (f Format) row() codec.Codec {
+	c, _ := codec.ByName(f.Name, f.ClockRate)
+	return c
+}
+
+// described is f as our answer has it: the far end's number, our parameters.
+func (f Format) described() Format {
+	f.Fmtp = f.row().Fmtp
+	return f
+}
 
 // indexFormat is where formats has what f stands for, whatever its number; -1 if nowhere.
 func indexFormat(formats []Format, f Format) int {

@@ -180,7 +180,7 @@ func TestOfferAndAccept(t *testing.T) {
 				got.EventSendPT != tt.event || got.HeldByPeer != tt.held {
 				t.Errorf("%v %+v", err, got)
 			}
-			if tt.event != 0 && got.EventRecvPT != eventPayloadType {
+			if tt.event != 0 && got.EventRecvPT != 101 {
 				t.Errorf("we take events as %d", got.EventRecvPT)
 			}
 		})

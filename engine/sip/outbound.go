@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,6 +56,9 @@ func (d *Door) Dial(_ context.Context, out engine.Outgoing) (engine.Leg, error) 
 	if err != nil {
 		return nil, err
 	}
+	if _, unknown := d.spoken(out.Codecs); unknown >= 0 {
+		return nil, engine.Invalid("/codecs/"+strconv.Itoa(unknown), "this node does not speak %q", out.Codecs[unknown])
+	}
 	session, err := d.o.Media.Open(out.Key)
 	if err != nil {
 		d.log.Warn("no port for an outbound call", "call_id", out.CallID, "error", err)
@@ -67,7 +71,7 @@ func (d *Door) Dial(_ context.Context, out engine.Outgoing) (engine.Leg, error) 
 	s.Key, s.Credentials = out.Key, out.Credentials
 	s.Remote, _ = withoutTag(escape(out.To.Name), target, nil)
 	s.RemoteTarget = target.String()
-	s.Media = MediaState{SessionID: newSDPSession(), Version: 1}
+	s.Media = MediaState{SessionID: newSDPSession(), Version: 1, Codecs: slices.Clone(out.Codecs)}
 	l.out = &outbound{
 		target: target, headers: out.Headers, expires: d.sessionExpires(), minSE: d.minSE(),
 		visited: []string{target.String()},
@@ -157,7 +161,7 @@ func (l *Leg) start(from engine.Address) {
 		l.state.Local = l.from(from, l.door.layer.Contact(to))
 		m := l.state.Media
 		m.Address = netip.AddrPortFrom(l.door.mediaAddress(to), uint16(l.rtp.Port()))
-		if m, err = m.offer(l.door.o.Codecs); err != nil {
+		if m, err = m.offer(l.codecs()); err != nil {
 			l.unreachable(err)
 			return
 		}

@@ -36,7 +36,7 @@ func (l *Leg) sync() {
 	switch {
 	case l.hold != m.Hold:
 		m.Hold = l.hold
-		next, err := m.offer(l.door.o.Codecs)
+		next, err := m.offer(l.codecs())
 		if err != nil {
 			l.log.Error("no offer", "error", err)
 			return

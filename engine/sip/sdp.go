@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/pion/sdp/v3"
+
+	"github.com/tipring/tipring/engine/codec"
 )
 
 // Limits of a session description: whatever is larger is refused before it is parsed.
@@ -88,6 +90,7 @@ type mediaLine struct {
 	direction direction
 	hold      bool // c=0.0.0.0, the hold of RFC 2543
 	ptime     int  // in ms, 0 if not said
+	maxptime  int  // as ptime
 	codecs    []Format
 }
 
@@ -201,9 +204,9 @@ func parseMedia(m *sdp.MediaDescription, c *sdp.ConnectionInformation, session d
 				fmtps[pt] = strings.TrimSpace(value)
 			}
 		case "ptime":
-			if n, err := strconv.Atoi(strings.TrimSpace(a.Value)); err == nil && n > 0 && n <= 200 {
-				line.ptime = n
-			}
+			line.ptime = parsePtime(a.Value, line.ptime)
+		case "maxptime":
+			line.maxptime = parsePtime(a.Value, line.maxptime)
 		case "rtcp":
 			line.rtcp = parseRTCP(a.Value, line.addr)
 		default:
@@ -221,6 +224,14 @@ func parseMedia(m *sdp.MediaDescription, c *sdp.ConnectionInformation, session d
 	return line, nil
 }
 
+// parsePtime reads milliseconds; what makes no sense leaves them as they were.
+func parsePtime(value string, before int) int {
+	if n, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && n > 0 && n <= 200 {
+		return n
+	}
+	return before
+}
+
 // parseFormat reads a payload type with its rtpmap. The static types of RFC 3551 that we know need none.
 func parseFormat(pt, rtpmap string) (Format, bool) {
 	n, err := strconv.ParseUint(pt, 10, 7)
@@ -229,17 +240,9 @@ func parseFormat(pt, rtpmap string) (Format, bool) {
 	}
 	f := Format{PayloadType: uint8(n), Channels: 1}
 	if rtpmap == "" {
-		switch n {
-		case 0:
-			f.Name, f.ClockRate = "PCMU", 8000
-		case 8:
-			f.Name, f.ClockRate = "PCMA", 8000
-		case 13:
-			f.Name, f.ClockRate = "CN", 8000
-		default:
-			return Format{}, false
-		}
-		return f, true
+		c, ok := codec.ByPayloadType(f.PayloadType)
+		f.Name, f.ClockRate = c.Name, c.ClockRate
+		return f, ok
 	}
 	parts := strings.Split(rtpmap, "/")
 	if len(parts) < 2 {

@@ -47,6 +47,14 @@ func Run(t *testing.T, open func(t *testing.T) session.Store, reopen ...func(t *
 		{"CallsPageWhileCallsCome", subject.callsPageWhileCallsCome},
 		{"LostCalls", subject.lostCalls},
 		{"PruneForgetsTheOld", subject.pruneForgetsTheOld},
+		{"ConferenceRecordsFollowEvents", subject.conferenceRecordsFollowEvents},
+		{"ConferenceEvents", subject.conferenceEvents},
+		{"ConferencesAreFiltered", subject.conferencesAreFiltered},
+		{"RecordingsAreFiltered", subject.recordingsAreFiltered},
+		{"RecordingsChange", subject.recordingsChange},
+		{"RecordsPageWhileTheyCome", subject.recordsPageWhileTheyCome},
+		{"LostConferencesAndRecordings", subject.lostConferencesAndRecordings},
+		{"PruneForgetsRecords", subject.pruneForgetsRecords},
 		{"EndedContexts", subject.endedContexts},
 	}
 	for _, test := range tests {
@@ -209,6 +217,10 @@ func (x subject) everythingSurvives(reopen func(*testing.T, session.Store) sessi
 	e.WebhookURL, e.Call = "https://example.com/hook", record("p", "call_1", engine.CallAnswered, time.Now())
 	e.Call.Commands = map[string]string{"cmd_1": "play"}
 	cursor := appendEvents(t, s, e)[0]
+	kept := recording("p", "rec_1", engine.RecordingSaved, time.Now().UTC())
+	if err := s.PutRecording(t.Context(), *kept); err != nil {
+		t.Fatal(err)
+	}
 
 	s = reopen(t, s)
 	t.Cleanup(func() { _ = s.Close() })
@@ -224,6 +236,7 @@ func (x subject) everythingSurvives(reopen func(*testing.T, session.Store) sessi
 	if err != nil || rec.Info.State != engine.CallAnswered || rec.Commands["cmd_1"] != "play" {
 		t.Fatalf("call: %+v, %v", rec, err)
 	}
+	wantIDs(t, "recordings", subject{t, s}.recordingIDs("p", session.RecordingFilter{State: engine.RecordingSaved}, 10, nil), []string{"rec_1"})
 	next := appendEvents(t, s, event("p", "call_1", 2))[0]
 	if got := readAll(t, s, "", cursor, 10); len(got) != 1 || got[0].Cursor != next {
 		t.Fatalf("the log goes on behind the old cursor with %+v, want the event at %s", got, next)
