@@ -133,3 +133,71 @@ func (h *handlers) RunInstructions(
 	body, again, err := h.act(ctx, r.CallID, given(r.Body))
 	return RunInstructions202JSONResponse{body, RunInstructions202ResponseHeaders{again}}, err
 }
+
+// PausePlaybackOfCall implements StrictServerInterface.
+func (h *handlers) PausePlaybackOfCall(
+	ctx context.Context, r PausePlaybackOfCallRequestObject,
+) (PausePlaybackOfCallResponseObject, error) {
+	body, again, err := h.act(ctx, r.CallID, given(r.Body))
+	return PausePlaybackOfCall202JSONResponse{body, PausePlaybackOfCall202ResponseHeaders{again}}, err
+}
+
+// ResumePlaybackOfCall implements StrictServerInterface.
+func (h *handlers) ResumePlaybackOfCall(
+	ctx context.Context, r ResumePlaybackOfCallRequestObject,
+) (ResumePlaybackOfCallResponseObject, error) {
+	body, again, err := h.act(ctx, r.CallID, given(r.Body))
+	return ResumePlaybackOfCall202JSONResponse{body, ResumePlaybackOfCall202ResponseHeaders{again}}, err
+}
+
+// SeekPlaybackOfCall implements StrictServerInterface.
+func (h *handlers) SeekPlaybackOfCall(
+	ctx context.Context, r SeekPlaybackOfCallRequestObject,
+) (SeekPlaybackOfCallResponseObject, error) {
+	body, again, err := h.act(ctx, r.CallID, given(r.Body))
+	return SeekPlaybackOfCall202JSONResponse{body, SeekPlaybackOfCall202ResponseHeaders{again}}, err
+}
+
+// JoinCall implements StrictServerInterface.
+func (h *handlers) JoinCall(ctx context.Context, r JoinCallRequestObject) (JoinCallResponseObject, error) {
+	body, again, err := h.act(ctx, r.CallID, given(r.Body))
+	return JoinCall202JSONResponse{body, JoinCall202ResponseHeaders{again}}, err
+}
+
+// LeaveCall implements StrictServerInterface.
+func (h *handlers) LeaveCall(ctx context.Context, r LeaveCallRequestObject) (LeaveCallResponseObject, error) {
+	body, again, err := h.act(ctx, r.CallID, given(r.Body))
+	return LeaveCall202JSONResponse{body, LeaveCall202ResponseHeaders{again}}, err
+}
+
+// StartRecordingOfCall implements StrictServerInterface.
+func (h *handlers) StartRecordingOfCall(
+	ctx context.Context, r StartRecordingOfCallRequestObject,
+) (StartRecordingOfCallResponseObject, error) {
+	body, again, err := h.act(ctx, r.CallID, given(r.Body))
+	return StartRecordingOfCall202JSONResponse{body, StartRecordingOfCall202ResponseHeaders{again}}, err
+}
+
+// StopRecordingOfCall implements StrictServerInterface.
+func (h *handlers) StopRecordingOfCall(
+	ctx context.Context, r StopRecordingOfCallRequestObject,
+) (StopRecordingOfCallResponseObject, error) {
+	body, again, err := h.act(ctx, r.CallID, given(r.Body))
+	return StopRecordingOfCall202JSONResponse{body, StopRecordingOfCall202ResponseHeaders{again}}, err
+}
+
+// PauseRecordingOfCall implements StrictServerInterface.
+func (h *handlers) PauseRecordingOfCall(
+	ctx context.Context, r PauseRecordingOfCallRequestObject,
+) (PauseRecordingOfCallResponseObject, error) {
+	body, again, err := h.act(ctx, r.CallID, given(r.Body))
+	return PauseRecordingOfCall202JSONResponse{body, PauseRecordingOfCall202ResponseHeaders{again}}, err
+}
+
+// ResumeRecordingOfCall implements StrictServerInterface.
+func (h *handlers) ResumeRecordingOfCall(
+	ctx context.Context, r ResumeRecordingOfCallRequestObject,
+) (ResumeRecordingOfCallResponseObject, error) {
+	body, again, err := h.act(ctx, r.CallID, given(r.Body))
+	return ResumeRecordingOfCall202JSONResponse{body, ResumeRecordingOfCall202ResponseHeaders{again}}, err
+}

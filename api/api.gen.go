@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
+	"mime/multipart"
 	"net/http"
 	"time"
 
@@ -29,6 +31,21 @@ const (
 func (e AcceptedStatus) Valid() bool {
 	switch e {
 	case AcceptedStatusAccepted:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ConferenceAcceptedStatus.
+const (
+	ConferenceAcceptedStatusAccepted ConferenceAcceptedStatus = "accepted"
+)
+
+// Valid indicates whether the value is a known member of the ConferenceAcceptedStatus enum.
+func (e ConferenceAcceptedStatus) Valid() bool {
+	switch e {
+	case ConferenceAcceptedStatusAccepted:
 		return true
 	default:
 		return false
@@ -139,6 +156,47 @@ type CallState = engine.CallState
 // Cause Why and by whom a call ended.
 type Cause = engine.Cause
 
+// Conference Many calls that hear each other.
+type Conference = engine.ConferenceInfo
+
+// ConferenceAccepted A command was accepted. What comes of it arrives as events.
+type ConferenceAccepted struct {
+	// CommandID Yours, or one made for you.
+	CommandID string `json:"command_id"`
+
+	// Conference The conference as it stands now.
+	Conference   *Conference `json:"conference,omitempty"`
+	ConferenceID string      `json:"conference_id"`
+
+	// Participant The participant that was meant.
+	Participant *Participant `json:"participant,omitempty"`
+
+	// RecordingID Of a command that began a recording.
+	RecordingID *string                  `json:"recording_id,omitempty"`
+	Status      ConferenceAcceptedStatus `json:"status"`
+}
+
+// ConferenceAcceptedStatus defines model for ConferenceAccepted.Status.
+type ConferenceAcceptedStatus string
+
+// ConferenceCreate A conference to open.
+type ConferenceCreate = engine.OpenConference
+
+// ConferenceList A page of conferences.
+type ConferenceList struct {
+	Data    []Conference `json:"data"`
+	HasMore bool         `json:"has_more"`
+
+	// NextCursor Pass it as `after` to get the next page.
+	NextCursor *string `json:"next_cursor,omitempty"`
+}
+
+// ConferenceSettings How a conference goes about.
+type ConferenceSettings = engine.ConferenceSettings
+
+// ConferenceState `waiting` for its first participant, or its moderator; `active`; `ended`.
+type ConferenceState = engine.ConferenceState
+
 // CreatedKey A new key.
 type CreatedKey struct {
 	// Key An API key, without its secret.
@@ -150,6 +208,9 @@ type CreatedKey struct {
 
 // Credentials Answer to a digest challenge (401 or 407) of the far end.
 type Credentials = engine.Credentials
+
+// DeafenParticipant Has no parameters of its own.
+type DeafenParticipant = engine.DeafenParticipant
 
 // DeliveryAttempt One attempt.
 type DeliveryAttempt struct {
@@ -181,6 +242,9 @@ type Echo = engine.Echo
 // EchoInstruction The action `echo` in a list.
 type EchoInstruction = engine.Instruction
 
+// EndConference Has no parameters of its own.
+type EndConference = engine.EndConference
+
 // ErrorCode What went wrong, for programs. Each code is documented at `/docs/errors/{code}`.
 type ErrorCode = engine.Code
 
@@ -193,7 +257,7 @@ type ErrorCode = engine.Code
 // | `call.ringing` | it rings | `sip_status` or `early_media` |
 // | `call.early_media` | the far end is heard before it answers | `sip_status` |
 // | `call.answered` | the call is up; of an outbound call without instructions it asks for some | |
-// | `call.ended` | the call is over; its last event | `cause`, `source`, `sip_status`, `q850`, `text`, `duration_ms`, `talk_ms`, `quality` |
+// | `call.ended` | the call is over; nothing but `call.recording.saved` or `call.recording.failed` follows it | `cause`, `source`, `sip_status`, `q850`, `text`, `duration_ms`, `talk_ms`, `quality` |
 // | `call.bridged`, `call.unbridged` | two calls hear each other, or no more | `with`: the other call; `reason` |
 // | `call.bridge.failed` | the party to bridge with could not be had | `to`, `call_id`, `cause`, `code`, `detail`, `sip_status` |
 // | `call.held`, `call.unheld` | on hold, or taken back | `by`: `local` or `remote` |
@@ -201,6 +265,10 @@ type ErrorCode = engine.Code
 // | `call.dtmf.received` | a key was pressed | `digit`, `duration_ms`, `method` |
 // | `call.dtmf.sent` | keys were sent | `digits`, `reason` |
 // | `call.playback.started`, `call.playback.completed`, `call.playback.failed` | play | `url`, `reason`, `played_ms`; `code`, `detail` |
+// | `call.playback.paused`, `call.playback.resumed`, `call.playback.moved` | what is played was steered | `position_ms`, `volume_db` |
+// | `call.joined`, `call.left` | the call took a seat in a conference, or gave it up | `conference_id`, `conference_name`, `role`; `reason` |
+// | `call.recording.started`, `call.recording.paused`, `call.recording.resumed` | the call is recorded | `recording` |
+// | `call.recording.saved`, `call.recording.failed` | the file is complete, or could not be made | `recording`, `reason`, `code`, `detail` |
 // | `call.gather.completed` | digits are there, or none came; asks for instructions | `digits`, `reason`, `valid`, `key` |
 // | `call.echo.completed`, `call.wait.completed`, `call.stopped` | the end of `echo`, `wait`, `stop` | |
 // | `call.media.silent`, `call.media.resumed` | no audio packet came for long, or they come again | |
@@ -208,6 +276,13 @@ type ErrorCode = engine.Code
 // | `call.instructions.completed` | the program has run out; asks for instructions | |
 // | `call.instructions.failed` | the application could not be asked, or answered rubbish | `event_id`, `code`, `detail`, `fallback` |
 // | `call.command.failed` | a command could not be carried out | `action`, `code`, `detail` |
+// | `conference.created`, `conference.started`, `conference.ended` | a conference opened, began, is over | `conference_name`, `participants`; `reason`, `duration_ms` |
+// | `conference.locked`, `conference.unlocked` | nobody gets in any more, or again | |
+// | `conference.participant.joined`, `conference.participant.left` | a call took a seat, or gave it up | `participant`; `reason`, `duration_ms` |
+// | `conference.participant.muted`, `conference.participant.unmuted`, `conference.participant.deafened`, `conference.participant.undeafened`, `conference.participant.held`, `conference.participant.unheld`, `conference.participant.updated` | a participant was changed | `participant` |
+// | `conference.participant.speaking_started`, `conference.participant.speaking_stopped` | somebody begins or ends to talk | `participant` |
+// | `conference.playback.started`, `conference.playback.completed`, `conference.playback.failed`, `conference.playback.stopped` | something is played to all, or to one | `url`, `participant`, `reason`, `played_ms`; `code`, `detail` |
+// | `conference.recording.started`, `conference.recording.paused`, `conference.recording.resumed`, `conference.recording.saved`, `conference.recording.failed` | the mix, or a participant, is recorded | `recording`, `reason`, `code`, `detail` |
 // | `webhook_endpoint.disabled` | a webhook answered 410 and gets nothing any more | |
 type Event = engine.Event
 
@@ -246,12 +321,21 @@ type Hold = engine.Hold
 // HoldInstruction The action `hold` in a list.
 type HoldInstruction = engine.Instruction
 
+// HoldParticipant Puts a participant on hold.
+type HoldParticipant = engine.HoldParticipant
+
 // Instruction An action in a list: the parameters of the action, plus `action`. In text parameters `{from_user}`, `{to_user}`, `{from}`, `{to}`,
 // `{call_id}`, `{session_id}` and `{digits}` (of the last gather) stand for the call's own.
 type Instruction = engine.Instruction
 
 // Instructions What a webhook answers with, to an event that asks: a list of actions. An empty answer, `204` or `{}` adds nothing.
 type Instructions = engine.Instructions
+
+// Join Takes a seat in a conference.
+type Join = engine.Join
+
+// JoinInstruction The action `join` in a list.
+type JoinInstruction = engine.Instruction
 
 // Key An API key, without its secret.
 type Key = session.Key
@@ -272,6 +356,18 @@ type KeyList struct {
 	NextCursor *string `json:"next_cursor,omitempty"`
 }
 
+// KickParticipant Has no parameters of its own.
+type KickParticipant = engine.KickParticipant
+
+// Leave Leaves the conference.
+type Leave = engine.Leave
+
+// LeaveInstruction The action `leave` in a list.
+type LeaveInstruction = engine.Instruction
+
+// LockConference Has no parameters of its own.
+type LockConference = engine.LockConference
+
 // MediaQuality The figures of a call's audio so far.
 type MediaQuality = media.Quality
 
@@ -286,6 +382,9 @@ type MuteDirection = string
 
 // MuteInstruction The action `mute` in a list.
 type MuteInstruction = engine.Instruction
+
+// MuteParticipant Has no parameters of its own.
+type MuteParticipant = engine.MuteParticipant
 
 // Number Maps an inbound address to an application.
 type Number = engine.Number
@@ -306,11 +405,58 @@ type NumberUpdate = json.RawMessage
 // where a program ran or a webhook was asked, and waits where it is steered by REST or WebSocket.
 type OnIdle = engine.OnIdle
 
+// Participant A call in its seat.
+type Participant = engine.ParticipantInfo
+
+// ParticipantAdd A call to bring in.
+type ParticipantAdd struct {
+	CallID string `json:"call_id"`
+
+	// Coach The calls that a coach speaks to.
+	Coach *[]string `json:"coach,omitempty"`
+
+	// CommandID An id of your own. The call runs it once, and the event that ends the command carries it.
+	CommandID *string `json:"command_id,omitempty"`
+	Deafened  *bool   `json:"deafened,omitempty"`
+	Muted     *bool   `json:"muted,omitempty"`
+
+	// Role What a participant may do. A `monitor` hears all and is heard by nobody; a `coach` hears all and is heard by those only whom he coaches.
+	Role     *Role    `json:"role,omitempty"`
+	VolumeDB *float64 `json:"volume_db,omitempty"`
+}
+
+// ParticipantList Participants.
+type ParticipantList struct {
+	Data    []Participant `json:"data"`
+	HasMore bool          `json:"has_more"`
+
+	// NextCursor Pass it as `after` to get the next page.
+	NextCursor *string `json:"next_cursor,omitempty"`
+}
+
+// PauseConferenceRecording Halts the recording of the mix.
+type PauseConferenceRecording = engine.PauseConferenceRecording
+
+// PausePlayback Halts what is played.
+type PausePlayback = engine.PausePlayback
+
+// PausePlaybackInstruction The action `pause_playback` in a list.
+type PausePlaybackInstruction = engine.Instruction
+
+// PauseRecording Halts the recording.
+type PauseRecording = engine.PauseRecording
+
+// PauseRecordingInstruction The action `pause_recording` in a list.
+type PauseRecordingInstruction = engine.Instruction
+
 // PeerHangup What a bridged call does when the other side hangs up. Without it a call goes on if it runs a program, else it hangs up.
 type PeerHangup = engine.PeerHangup
 
 // Play Plays audio.
 type Play = engine.Play
+
+// PlayConference Plays audio.
+type PlayConference = engine.PlayConference
 
 // PlayInstruction The action `play` in a list.
 type PlayInstruction = engine.Instruction
@@ -324,11 +470,44 @@ type ProblemField = problem.Field
 // Prompt What to play first.
 type Prompt = engine.Prompt
 
+// RecordConference Records the mix.
+type RecordConference = engine.RecordConference
+
+// Recording What was recorded of a call or a conference.
+type Recording = engine.RecordingInfo
+
+// RecordingList A page of recordings.
+type RecordingList struct {
+	Data    []Recording `json:"data"`
+	HasMore bool        `json:"has_more"`
+
+	// NextCursor Pass it as `after` to get the next page.
+	NextCursor *string `json:"next_cursor,omitempty"`
+}
+
+// RecordingState Where a recording stands.
+type RecordingState = engine.RecordingState
+
 // Reject Refuses an inbound call that was not answered.
 type Reject = engine.Reject
 
 // RejectInstruction The action `reject` in a list.
 type RejectInstruction = engine.Instruction
+
+// ResumeConferenceRecording Has no parameters of its own.
+type ResumeConferenceRecording = engine.ResumeConferenceRecording
+
+// ResumePlayback Lets what is played go on.
+type ResumePlayback = engine.ResumePlayback
+
+// ResumePlaybackInstruction The action `resume_playback` in a list.
+type ResumePlaybackInstruction = engine.Instruction
+
+// ResumeRecording Lets the recording go on.
+type ResumeRecording = engine.ResumeRecording
+
+// ResumeRecordingInstruction The action `resume_recording` in a list.
+type ResumeRecordingInstruction = engine.Instruction
 
 // Ring Lets the caller hear that it rings.
 type Ring = engine.Ring
@@ -336,11 +515,20 @@ type Ring = engine.Ring
 // RingInstruction The action `ring` in a list.
 type RingInstruction = engine.Instruction
 
+// Role What a participant may do. A `monitor` hears all and is heard by nobody; a `coach` hears all and is heard by those only whom he coaches.
+type Role = engine.Role
+
 // Run Gives the call a list of instructions.
 type Run = engine.Run
 
 // Scope What a key may do. `admin` implies all others.
 type Scope = session.Scope
+
+// SeekPlayback Moves in what is played, or changes how loud it is. Give one of the two.
+type SeekPlayback = engine.SeekPlayback
+
+// SeekPlaybackInstruction The action `seek_playback` in a list.
+type SeekPlaybackInstruction = engine.Instruction
 
 // SendDTMF Keys digits to the far end.
 type SendDTMF = engine.SendDTMF
@@ -348,11 +536,32 @@ type SendDTMF = engine.SendDTMF
 // SendDTMFInstruction The action `send_dtmf` in a list.
 type SendDTMFInstruction = engine.Instruction
 
+// SetParticipant Changes a participant. What is absent stays.
+type SetParticipant = engine.SetParticipant
+
+// StartRecording Records the call.
+type StartRecording = engine.StartRecording
+
+// StartRecordingInstruction The action `start_recording` in a list.
+type StartRecordingInstruction = engine.Instruction
+
 // Stop Ends what the call does now.
 type Stop = engine.Stop
 
+// StopConferencePlay Has no parameters of its own.
+type StopConferencePlay = engine.StopConferencePlay
+
+// StopConferenceRecording Has no parameters of its own.
+type StopConferenceRecording = engine.StopConferenceRecording
+
 // StopInstruction The action `stop` in a list.
 type StopInstruction = engine.Instruction
+
+// StopRecording Ends the recording.
+type StopRecording = engine.StopRecording
+
+// StopRecordingInstruction The action `stop_recording` in a list.
+type StopRecordingInstruction = engine.Instruction
 
 // Unbridge Parts two bridged calls.
 type Unbridge = engine.Unbridge
@@ -360,17 +569,29 @@ type Unbridge = engine.Unbridge
 // UnbridgeInstruction The action `unbridge` in a list.
 type UnbridgeInstruction = engine.Instruction
 
+// UndeafenParticipant Has no parameters of its own.
+type UndeafenParticipant = engine.UndeafenParticipant
+
 // Unhold Takes the far end back from hold.
 type Unhold = engine.Unhold
 
 // UnholdInstruction The action `unhold` in a list.
 type UnholdInstruction = engine.Instruction
 
+// UnholdParticipant Has no parameters of its own.
+type UnholdParticipant = engine.UnholdParticipant
+
+// UnlockConference Has no parameters of its own.
+type UnlockConference = engine.UnlockConference
+
 // Unmute Undoes `mute`.
 type Unmute = engine.Unmute
 
 // UnmuteInstruction The action `unmute` in a list.
 type UnmuteInstruction = engine.Instruction
+
+// UnmuteParticipant Has no parameters of its own.
+type UnmuteParticipant = engine.UnmuteParticipant
 
 // Wait Lets time pass.
 type Wait = engine.Wait
@@ -430,6 +651,9 @@ type ApplicationID = string
 // CallID Example: call_01k8m3v0q2e7
 type CallID = string
 
+// ConferenceID Example: conf_01k8m6a0
+type ConferenceID = string
+
 // DeliveryID Example: whd_01k8m3v4
 type DeliveryID = string
 
@@ -444,6 +668,12 @@ type Limit = int
 
 // NumberID Example: num_01k8m2d9
 type NumberID = string
+
+// ParticipantID Example: call_01k8m3v0q2e7
+type ParticipantID = string
+
+// RecordingID Example: rec_01k8m7b1
+type RecordingID = string
 
 // WaitSeconds Example: 20
 type WaitSeconds = int
@@ -550,6 +780,39 @@ type ListCallEventsParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListConferencesParams defines parameters for ListConferences.
+type ListConferencesParams struct {
+	// State Only conferences in this state.
+	State *ConferenceState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Name Only conferences of this name.
+	Name *string `form:"name,omitempty" json:"name,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After `next_cursor` of the page before.
+	After *After `form:"after,omitempty" json:"after,omitempty"`
+}
+
+// CreateConferenceParams defines parameters for CreateConference.
+type CreateConferenceParams struct {
+	// IdempotencyKey Makes this request safe to repeat for 24 hours. Take a random value for each thing that you create.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListConferenceEventsParams defines parameters for ListConferenceEvents.
+type ListConferenceEventsParams struct {
+	// After The sequence to read behind; 0 is the beginning.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
+
+	// WaitS How many seconds to wait for something new if there is nothing yet.
+	WaitS *WaitSeconds `form:"wait_s,omitempty" json:"wait_s,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListEventsParams defines parameters for ListEvents.
 type ListEventsParams struct {
 	// Types Event types or prefixes that end in `*`, separated by commas.
@@ -607,6 +870,27 @@ type CreateNumberParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListRecordingsParams defines parameters for ListRecordings.
+type ListRecordingsParams struct {
+	// CallID Only recordings of this call.
+	CallID *string `form:"call_id,omitempty" json:"call_id,omitempty"`
+
+	// ConferenceID Only recordings of this conference.
+	ConferenceID *string `form:"conference_id,omitempty" json:"conference_id,omitempty"`
+
+	// SessionID Only recordings of calls of this session.
+	SessionID *string `form:"session_id,omitempty" json:"session_id,omitempty"`
+
+	// State Only recordings in this state.
+	State *RecordingState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After `next_cursor` of the page before.
+	After *After `form:"after,omitempty" json:"after,omitempty"`
+}
+
 // ListWebhookDeliveriesParams defines parameters for ListWebhookDeliveries.
 type ListWebhookDeliveriesParams struct {
 	// CallID Only deliveries of this call.
@@ -655,8 +939,20 @@ type HangupCallJSONRequestBody = Hangup
 // HoldCallJSONRequestBody defines body for HoldCall for application/json ContentType.
 type HoldCallJSONRequestBody = Hold
 
+// JoinCallJSONRequestBody defines body for JoinCall for application/json ContentType.
+type JoinCallJSONRequestBody = Join
+
+// LeaveCallJSONRequestBody defines body for LeaveCall for application/json ContentType.
+type LeaveCallJSONRequestBody = Leave
+
 // MuteCallJSONRequestBody defines body for MuteCall for application/json ContentType.
 type MuteCallJSONRequestBody = Mute
+
+// PausePlaybackOfCallJSONRequestBody defines body for PausePlaybackOfCall for application/json ContentType.
+type PausePlaybackOfCallJSONRequestBody = PausePlayback
+
+// PauseRecordingOfCallJSONRequestBody defines body for PauseRecordingOfCall for application/json ContentType.
+type PauseRecordingOfCallJSONRequestBody = PauseRecording
 
 // PlayCallJSONRequestBody defines body for PlayCall for application/json ContentType.
 type PlayCallJSONRequestBody = Play
@@ -664,17 +960,32 @@ type PlayCallJSONRequestBody = Play
 // RejectCallJSONRequestBody defines body for RejectCall for application/json ContentType.
 type RejectCallJSONRequestBody = Reject
 
+// ResumePlaybackOfCallJSONRequestBody defines body for ResumePlaybackOfCall for application/json ContentType.
+type ResumePlaybackOfCallJSONRequestBody = ResumePlayback
+
+// ResumeRecordingOfCallJSONRequestBody defines body for ResumeRecordingOfCall for application/json ContentType.
+type ResumeRecordingOfCallJSONRequestBody = ResumeRecording
+
 // RingCallJSONRequestBody defines body for RingCall for application/json ContentType.
 type RingCallJSONRequestBody = Ring
 
 // RunInstructionsJSONRequestBody defines body for RunInstructions for application/json ContentType.
 type RunInstructionsJSONRequestBody = Run
 
+// SeekPlaybackOfCallJSONRequestBody defines body for SeekPlaybackOfCall for application/json ContentType.
+type SeekPlaybackOfCallJSONRequestBody = SeekPlayback
+
 // SendDTMFToCallJSONRequestBody defines body for SendDTMFToCall for application/json ContentType.
 type SendDTMFToCallJSONRequestBody = SendDTMF
 
+// StartRecordingOfCallJSONRequestBody defines body for StartRecordingOfCall for application/json ContentType.
+type StartRecordingOfCallJSONRequestBody = StartRecording
+
 // StopCallJSONRequestBody defines body for StopCall for application/json ContentType.
 type StopCallJSONRequestBody = Stop
+
+// StopRecordingOfCallJSONRequestBody defines body for StopRecordingOfCall for application/json ContentType.
+type StopRecordingOfCallJSONRequestBody = StopRecording
 
 // UnbridgeCallJSONRequestBody defines body for UnbridgeCall for application/json ContentType.
 type UnbridgeCallJSONRequestBody = Unbridge
@@ -687,6 +998,69 @@ type UnmuteCallJSONRequestBody = Unmute
 
 // WaitCallJSONRequestBody defines body for WaitCall for application/json ContentType.
 type WaitCallJSONRequestBody = Wait
+
+// CreateConferenceJSONRequestBody defines body for CreateConference for application/json ContentType.
+type CreateConferenceJSONRequestBody = ConferenceCreate
+
+// EndConferenceJSONRequestBody defines body for EndConference for application/json ContentType.
+type EndConferenceJSONRequestBody = EndConference
+
+// LockConferenceJSONRequestBody defines body for LockConference for application/json ContentType.
+type LockConferenceJSONRequestBody = LockConference
+
+// PauseRecordingOfConferenceJSONRequestBody defines body for PauseRecordingOfConference for application/json ContentType.
+type PauseRecordingOfConferenceJSONRequestBody = PauseConferenceRecording
+
+// PlayToConferenceJSONRequestBody defines body for PlayToConference for application/json ContentType.
+type PlayToConferenceJSONRequestBody = PlayConference
+
+// ResumeRecordingOfConferenceJSONRequestBody defines body for ResumeRecordingOfConference for application/json ContentType.
+type ResumeRecordingOfConferenceJSONRequestBody = ResumeConferenceRecording
+
+// StartRecordingOfConferenceJSONRequestBody defines body for StartRecordingOfConference for application/json ContentType.
+type StartRecordingOfConferenceJSONRequestBody = RecordConference
+
+// StopPlaybackToConferenceJSONRequestBody defines body for StopPlaybackToConference for application/json ContentType.
+type StopPlaybackToConferenceJSONRequestBody = StopConferencePlay
+
+// StopRecordingOfConferenceJSONRequestBody defines body for StopRecordingOfConference for application/json ContentType.
+type StopRecordingOfConferenceJSONRequestBody = StopConferenceRecording
+
+// UnlockConferenceJSONRequestBody defines body for UnlockConference for application/json ContentType.
+type UnlockConferenceJSONRequestBody = UnlockConference
+
+// AddParticipantJSONRequestBody defines body for AddParticipant for application/json ContentType.
+type AddParticipantJSONRequestBody = ParticipantAdd
+
+// DeafenParticipantJSONRequestBody defines body for DeafenParticipant for application/json ContentType.
+type DeafenParticipantJSONRequestBody = DeafenParticipant
+
+// HoldParticipantJSONRequestBody defines body for HoldParticipant for application/json ContentType.
+type HoldParticipantJSONRequestBody = HoldParticipant
+
+// KickParticipantJSONRequestBody defines body for KickParticipant for application/json ContentType.
+type KickParticipantJSONRequestBody = KickParticipant
+
+// MuteParticipantJSONRequestBody defines body for MuteParticipant for application/json ContentType.
+type MuteParticipantJSONRequestBody = MuteParticipant
+
+// PlayToParticipantJSONRequestBody defines body for PlayToParticipant for application/json ContentType.
+type PlayToParticipantJSONRequestBody = PlayConference
+
+// SetParticipantJSONRequestBody defines body for SetParticipant for application/json ContentType.
+type SetParticipantJSONRequestBody = SetParticipant
+
+// StopPlaybackToParticipantJSONRequestBody defines body for StopPlaybackToParticipant for application/json ContentType.
+type StopPlaybackToParticipantJSONRequestBody = StopConferencePlay
+
+// UndeafenParticipantJSONRequestBody defines body for UndeafenParticipant for application/json ContentType.
+type UndeafenParticipantJSONRequestBody = UndeafenParticipant
+
+// UnholdParticipantJSONRequestBody defines body for UnholdParticipant for application/json ContentType.
+type UnholdParticipantJSONRequestBody = UnholdParticipant
+
+// UnmuteParticipantJSONRequestBody defines body for UnmuteParticipant for application/json ContentType.
+type UnmuteParticipantJSONRequestBody = UnmuteParticipant
 
 // CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
 type CreateKeyJSONRequestBody = KeyCreate
@@ -741,27 +1115,54 @@ type ServerInterface interface {
 	// HoldCall Put the far end on hold
 	// (POST /v1/calls/{call_id}/actions/hold)
 	HoldCall(w http.ResponseWriter, r *http.Request, callID CallID)
+	// JoinCall Take a seat in a conference
+	// (POST /v1/calls/{call_id}/actions/join)
+	JoinCall(w http.ResponseWriter, r *http.Request, callID CallID)
+	// LeaveCall Leave the conference
+	// (POST /v1/calls/{call_id}/actions/leave)
+	LeaveCall(w http.ResponseWriter, r *http.Request, callID CallID)
 	// MuteCall Mute a call
 	// (POST /v1/calls/{call_id}/actions/mute)
 	MuteCall(w http.ResponseWriter, r *http.Request, callID CallID)
+	// PausePlaybackOfCall Halt what is played
+	// (POST /v1/calls/{call_id}/actions/pause_playback)
+	PausePlaybackOfCall(w http.ResponseWriter, r *http.Request, callID CallID)
+	// PauseRecordingOfCall Halt the recording
+	// (POST /v1/calls/{call_id}/actions/pause_recording)
+	PauseRecordingOfCall(w http.ResponseWriter, r *http.Request, callID CallID)
 	// PlayCall Play audio
 	// (POST /v1/calls/{call_id}/actions/play)
 	PlayCall(w http.ResponseWriter, r *http.Request, callID CallID)
 	// RejectCall Refuse an inbound call
 	// (POST /v1/calls/{call_id}/actions/reject)
 	RejectCall(w http.ResponseWriter, r *http.Request, callID CallID)
+	// ResumePlaybackOfCall Let what is played go on
+	// (POST /v1/calls/{call_id}/actions/resume_playback)
+	ResumePlaybackOfCall(w http.ResponseWriter, r *http.Request, callID CallID)
+	// ResumeRecordingOfCall Let the recording go on
+	// (POST /v1/calls/{call_id}/actions/resume_recording)
+	ResumeRecordingOfCall(w http.ResponseWriter, r *http.Request, callID CallID)
 	// RingCall Let the caller hear that it rings
 	// (POST /v1/calls/{call_id}/actions/ring)
 	RingCall(w http.ResponseWriter, r *http.Request, callID CallID)
 	// RunInstructions Run a list of instructions
 	// (POST /v1/calls/{call_id}/actions/run)
 	RunInstructions(w http.ResponseWriter, r *http.Request, callID CallID)
+	// SeekPlaybackOfCall Move in what is played, or change how loud it is
+	// (POST /v1/calls/{call_id}/actions/seek_playback)
+	SeekPlaybackOfCall(w http.ResponseWriter, r *http.Request, callID CallID)
 	// SendDTMFToCall Key digits to the far end
 	// (POST /v1/calls/{call_id}/actions/send_dtmf)
 	SendDTMFToCall(w http.ResponseWriter, r *http.Request, callID CallID)
+	// StartRecordingOfCall Record the call
+	// (POST /v1/calls/{call_id}/actions/start_recording)
+	StartRecordingOfCall(w http.ResponseWriter, r *http.Request, callID CallID)
 	// StopCall Stop what the call does now
 	// (POST /v1/calls/{call_id}/actions/stop)
 	StopCall(w http.ResponseWriter, r *http.Request, callID CallID)
+	// StopRecordingOfCall End the recording
+	// (POST /v1/calls/{call_id}/actions/stop_recording)
+	StopRecordingOfCall(w http.ResponseWriter, r *http.Request, callID CallID)
 	// UnbridgeCall Part two bridged calls
 	// (POST /v1/calls/{call_id}/actions/unbridge)
 	UnbridgeCall(w http.ResponseWriter, r *http.Request, callID CallID)
@@ -777,6 +1178,87 @@ type ServerInterface interface {
 	// ListCallEvents Read the events of a call
 	// (GET /v1/calls/{call_id}/events)
 	ListCallEvents(w http.ResponseWriter, r *http.Request, callID CallID, params ListCallEventsParams)
+	// ListConferences List conferences
+	// (GET /v1/conferences)
+	ListConferences(w http.ResponseWriter, r *http.Request, params ListConferencesParams)
+	// CreateConference Open a conference
+	// (POST /v1/conferences)
+	CreateConference(w http.ResponseWriter, r *http.Request, params CreateConferenceParams)
+	// GetConference Get a conference
+	// (GET /v1/conferences/{conference_id})
+	GetConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID)
+	// EndConference End the conference
+	// (POST /v1/conferences/{conference_id}/actions/end)
+	EndConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID)
+	// LockConference Let nobody in any more
+	// (POST /v1/conferences/{conference_id}/actions/lock)
+	LockConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID)
+	// PauseRecordingOfConference Halt the recording of the mix
+	// (POST /v1/conferences/{conference_id}/actions/pause_recording)
+	PauseRecordingOfConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID)
+	// PlayToConference Play to all
+	// (POST /v1/conferences/{conference_id}/actions/play)
+	PlayToConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID)
+	// ResumeRecordingOfConference Let the recording of the mix go on
+	// (POST /v1/conferences/{conference_id}/actions/resume_recording)
+	ResumeRecordingOfConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID)
+	// StartRecordingOfConference Record the mix
+	// (POST /v1/conferences/{conference_id}/actions/start_recording)
+	StartRecordingOfConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID)
+	// StopPlaybackToConference End what is played to all
+	// (POST /v1/conferences/{conference_id}/actions/stop_playback)
+	StopPlaybackToConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID)
+	// StopRecordingOfConference End the recording of the mix
+	// (POST /v1/conferences/{conference_id}/actions/stop_recording)
+	StopRecordingOfConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID)
+	// UnlockConference Let participants in again
+	// (POST /v1/conferences/{conference_id}/actions/unlock)
+	UnlockConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID)
+	// ListConferenceEvents Read the events of a conference
+	// (GET /v1/conferences/{conference_id}/events)
+	ListConferenceEvents(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, params ListConferenceEventsParams)
+	// ListParticipants List participants
+	// (GET /v1/conferences/{conference_id}/participants)
+	ListParticipants(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID)
+	// AddParticipant Bring a call into a conference
+	// (POST /v1/conferences/{conference_id}/participants)
+	AddParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID)
+	// RemoveParticipant Put a participant out
+	// (DELETE /v1/conferences/{conference_id}/participants/{call_id})
+	RemoveParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
+	// GetParticipant Get a participant
+	// (GET /v1/conferences/{conference_id}/participants/{call_id})
+	GetParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
+	// DeafenParticipant Let a participant hear nobody
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/deafen)
+	DeafenParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
+	// HoldParticipant Put a participant on hold
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/hold)
+	HoldParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
+	// KickParticipant Put a participant out
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/kick)
+	KickParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
+	// MuteParticipant Let nobody hear a participant
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/mute)
+	MuteParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
+	// PlayToParticipant Play to one participant
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/play)
+	PlayToParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
+	// SetParticipant Change a role, whom a coach speaks to, or how loud somebody is
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/set)
+	SetParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
+	// StopPlaybackToParticipant End what is played to one participant
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/stop_playback)
+	StopPlaybackToParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
+	// UndeafenParticipant Let a participant hear again
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/undeafen)
+	UndeafenParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
+	// UnholdParticipant Take a participant back
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/unhold)
+	UnholdParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
+	// UnmuteParticipant Let a participant be heard again
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/unmute)
+	UnmuteParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
 	// ListEvents Read or follow all events
 	// (GET /v1/events)
 	ListEvents(w http.ResponseWriter, r *http.Request, params ListEventsParams)
@@ -807,6 +1289,18 @@ type ServerInterface interface {
 	// UpdateNumber Change a number
 	// (PATCH /v1/numbers/{number_id})
 	UpdateNumber(w http.ResponseWriter, r *http.Request, numberID NumberID)
+	// ListRecordings List recordings
+	// (GET /v1/recordings)
+	ListRecordings(w http.ResponseWriter, r *http.Request, params ListRecordingsParams)
+	// DeleteRecording Delete a recording
+	// (DELETE /v1/recordings/{recording_id})
+	DeleteRecording(w http.ResponseWriter, r *http.Request, recordingID RecordingID)
+	// GetRecording Get a recording
+	// (GET /v1/recordings/{recording_id})
+	GetRecording(w http.ResponseWriter, r *http.Request, recordingID RecordingID)
+	// DownloadRecording Download a recording
+	// (GET /v1/recordings/{recording_id}/content)
+	DownloadRecording(w http.ResponseWriter, r *http.Request, recordingID RecordingID)
 	// ListWebhookDeliveries List deliveries
 	// (GET /v1/webhook_deliveries)
 	ListWebhookDeliveries(w http.ResponseWriter, r *http.Request, params ListWebhookDeliveriesParams)
@@ -909,9 +1403,33 @@ func (_ Unimplemented) HoldCall(w http.ResponseWriter, r *http.Request, callID C
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// JoinCall Take a seat in a conference
+// (POST /v1/calls/{call_id}/actions/join)
+func (_ Unimplemented) JoinCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// LeaveCall Leave the conference
+// (POST /v1/calls/{call_id}/actions/leave)
+func (_ Unimplemented) LeaveCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // MuteCall Mute a call
 // (POST /v1/calls/{call_id}/actions/mute)
 func (_ Unimplemented) MuteCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PausePlaybackOfCall Halt what is played
+// (POST /v1/calls/{call_id}/actions/pause_playback)
+func (_ Unimplemented) PausePlaybackOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PauseRecordingOfCall Halt the recording
+// (POST /v1/calls/{call_id}/actions/pause_recording)
+func (_ Unimplemented) PauseRecordingOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -927,6 +1445,18 @@ func (_ Unimplemented) RejectCall(w http.ResponseWriter, r *http.Request, callID
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ResumePlaybackOfCall Let what is played go on
+// (POST /v1/calls/{call_id}/actions/resume_playback)
+func (_ Unimplemented) ResumePlaybackOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ResumeRecordingOfCall Let the recording go on
+// (POST /v1/calls/{call_id}/actions/resume_recording)
+func (_ Unimplemented) ResumeRecordingOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // RingCall Let the caller hear that it rings
 // (POST /v1/calls/{call_id}/actions/ring)
 func (_ Unimplemented) RingCall(w http.ResponseWriter, r *http.Request, callID CallID) {
@@ -939,15 +1469,33 @@ func (_ Unimplemented) RunInstructions(w http.ResponseWriter, r *http.Request, c
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// SeekPlaybackOfCall Move in what is played, or change how loud it is
+// (POST /v1/calls/{call_id}/actions/seek_playback)
+func (_ Unimplemented) SeekPlaybackOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // SendDTMFToCall Key digits to the far end
 // (POST /v1/calls/{call_id}/actions/send_dtmf)
 func (_ Unimplemented) SendDTMFToCall(w http.ResponseWriter, r *http.Request, callID CallID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// StartRecordingOfCall Record the call
+// (POST /v1/calls/{call_id}/actions/start_recording)
+func (_ Unimplemented) StartRecordingOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // StopCall Stop what the call does now
 // (POST /v1/calls/{call_id}/actions/stop)
 func (_ Unimplemented) StopCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// StopRecordingOfCall End the recording
+// (POST /v1/calls/{call_id}/actions/stop_recording)
+func (_ Unimplemented) StopRecordingOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -978,6 +1526,168 @@ func (_ Unimplemented) WaitCall(w http.ResponseWriter, r *http.Request, callID C
 // ListCallEvents Read the events of a call
 // (GET /v1/calls/{call_id}/events)
 func (_ Unimplemented) ListCallEvents(w http.ResponseWriter, r *http.Request, callID CallID, params ListCallEventsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListConferences List conferences
+// (GET /v1/conferences)
+func (_ Unimplemented) ListConferences(w http.ResponseWriter, r *http.Request, params ListConferencesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateConference Open a conference
+// (POST /v1/conferences)
+func (_ Unimplemented) CreateConference(w http.ResponseWriter, r *http.Request, params CreateConferenceParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetConference Get a conference
+// (GET /v1/conferences/{conference_id})
+func (_ Unimplemented) GetConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// EndConference End the conference
+// (POST /v1/conferences/{conference_id}/actions/end)
+func (_ Unimplemented) EndConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// LockConference Let nobody in any more
+// (POST /v1/conferences/{conference_id}/actions/lock)
+func (_ Unimplemented) LockConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PauseRecordingOfConference Halt the recording of the mix
+// (POST /v1/conferences/{conference_id}/actions/pause_recording)
+func (_ Unimplemented) PauseRecordingOfConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PlayToConference Play to all
+// (POST /v1/conferences/{conference_id}/actions/play)
+func (_ Unimplemented) PlayToConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ResumeRecordingOfConference Let the recording of the mix go on
+// (POST /v1/conferences/{conference_id}/actions/resume_recording)
+func (_ Unimplemented) ResumeRecordingOfConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// StartRecordingOfConference Record the mix
+// (POST /v1/conferences/{conference_id}/actions/start_recording)
+func (_ Unimplemented) StartRecordingOfConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// StopPlaybackToConference End what is played to all
+// (POST /v1/conferences/{conference_id}/actions/stop_playback)
+func (_ Unimplemented) StopPlaybackToConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// StopRecordingOfConference End the recording of the mix
+// (POST /v1/conferences/{conference_id}/actions/stop_recording)
+func (_ Unimplemented) StopRecordingOfConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UnlockConference Let participants in again
+// (POST /v1/conferences/{conference_id}/actions/unlock)
+func (_ Unimplemented) UnlockConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListConferenceEvents Read the events of a conference
+// (GET /v1/conferences/{conference_id}/events)
+func (_ Unimplemented) ListConferenceEvents(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, params ListConferenceEventsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListParticipants List participants
+// (GET /v1/conferences/{conference_id}/participants)
+func (_ Unimplemented) ListParticipants(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// AddParticipant Bring a call into a conference
+// (POST /v1/conferences/{conference_id}/participants)
+func (_ Unimplemented) AddParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// RemoveParticipant Put a participant out
+// (DELETE /v1/conferences/{conference_id}/participants/{call_id})
+func (_ Unimplemented) RemoveParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetParticipant Get a participant
+// (GET /v1/conferences/{conference_id}/participants/{call_id})
+func (_ Unimplemented) GetParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeafenParticipant Let a participant hear nobody
+// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/deafen)
+func (_ Unimplemented) DeafenParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// HoldParticipant Put a participant on hold
+// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/hold)
+func (_ Unimplemented) HoldParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// KickParticipant Put a participant out
+// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/kick)
+func (_ Unimplemented) KickParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MuteParticipant Let nobody hear a participant
+// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/mute)
+func (_ Unimplemented) MuteParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PlayToParticipant Play to one participant
+// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/play)
+func (_ Unimplemented) PlayToParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// SetParticipant Change a role, whom a coach speaks to, or how loud somebody is
+// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/set)
+func (_ Unimplemented) SetParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// StopPlaybackToParticipant End what is played to one participant
+// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/stop_playback)
+func (_ Unimplemented) StopPlaybackToParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UndeafenParticipant Let a participant hear again
+// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/undeafen)
+func (_ Unimplemented) UndeafenParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UnholdParticipant Take a participant back
+// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/unhold)
+func (_ Unimplemented) UnholdParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UnmuteParticipant Let a participant be heard again
+// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/unmute)
+func (_ Unimplemented) UnmuteParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1038,6 +1748,30 @@ func (_ Unimplemented) GetNumber(w http.ResponseWriter, r *http.Request, numberI
 // UpdateNumber Change a number
 // (PATCH /v1/numbers/{number_id})
 func (_ Unimplemented) UpdateNumber(w http.ResponseWriter, r *http.Request, numberID NumberID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListRecordings List recordings
+// (GET /v1/recordings)
+func (_ Unimplemented) ListRecordings(w http.ResponseWriter, r *http.Request, params ListRecordingsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteRecording Delete a recording
+// (DELETE /v1/recordings/{recording_id})
+func (_ Unimplemented) DeleteRecording(w http.ResponseWriter, r *http.Request, recordingID RecordingID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetRecording Get a recording
+// (GET /v1/recordings/{recording_id})
+func (_ Unimplemented) GetRecording(w http.ResponseWriter, r *http.Request, recordingID RecordingID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DownloadRecording Download a recording
+// (GET /v1/recordings/{recording_id}/content)
+func (_ Unimplemented) DownloadRecording(w http.ResponseWriter, r *http.Request, recordingID RecordingID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1612,6 +2346,58 @@ func (siw *ServerInterfaceWrapper) HoldCall(w http.ResponseWriter, r *http.Reque
 	handler.ServeHTTP(w, r)
 }
 
+// JoinCall operation middleware
+func (siw *ServerInterfaceWrapper) JoinCall(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "call_id" -------------
+	var callID CallID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.JoinCall(w, r, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LeaveCall operation middleware
+func (siw *ServerInterfaceWrapper) LeaveCall(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "call_id" -------------
+	var callID CallID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LeaveCall(w, r, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // MuteCall operation middleware
 func (siw *ServerInterfaceWrapper) MuteCall(w http.ResponseWriter, r *http.Request) {
 
@@ -1629,6 +2415,58 @@ func (siw *ServerInterfaceWrapper) MuteCall(w http.ResponseWriter, r *http.Reque
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.MuteCall(w, r, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PausePlaybackOfCall operation middleware
+func (siw *ServerInterfaceWrapper) PausePlaybackOfCall(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "call_id" -------------
+	var callID CallID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PausePlaybackOfCall(w, r, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PauseRecordingOfCall operation middleware
+func (siw *ServerInterfaceWrapper) PauseRecordingOfCall(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "call_id" -------------
+	var callID CallID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PauseRecordingOfCall(w, r, callID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1690,6 +2528,58 @@ func (siw *ServerInterfaceWrapper) RejectCall(w http.ResponseWriter, r *http.Req
 	handler.ServeHTTP(w, r)
 }
 
+// ResumePlaybackOfCall operation middleware
+func (siw *ServerInterfaceWrapper) ResumePlaybackOfCall(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "call_id" -------------
+	var callID CallID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResumePlaybackOfCall(w, r, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ResumeRecordingOfCall operation middleware
+func (siw *ServerInterfaceWrapper) ResumeRecordingOfCall(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "call_id" -------------
+	var callID CallID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResumeRecordingOfCall(w, r, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // RingCall operation middleware
 func (siw *ServerInterfaceWrapper) RingCall(w http.ResponseWriter, r *http.Request) {
 
@@ -1742,6 +2632,32 @@ func (siw *ServerInterfaceWrapper) RunInstructions(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// SeekPlaybackOfCall operation middleware
+func (siw *ServerInterfaceWrapper) SeekPlaybackOfCall(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "call_id" -------------
+	var callID CallID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SeekPlaybackOfCall(w, r, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // SendDTMFToCall operation middleware
 func (siw *ServerInterfaceWrapper) SendDTMFToCall(w http.ResponseWriter, r *http.Request) {
 
@@ -1768,6 +2684,32 @@ func (siw *ServerInterfaceWrapper) SendDTMFToCall(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// StartRecordingOfCall operation middleware
+func (siw *ServerInterfaceWrapper) StartRecordingOfCall(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "call_id" -------------
+	var callID CallID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StartRecordingOfCall(w, r, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // StopCall operation middleware
 func (siw *ServerInterfaceWrapper) StopCall(w http.ResponseWriter, r *http.Request) {
 
@@ -1785,6 +2727,32 @@ func (siw *ServerInterfaceWrapper) StopCall(w http.ResponseWriter, r *http.Reque
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.StopCall(w, r, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StopRecordingOfCall operation middleware
+func (siw *ServerInterfaceWrapper) StopRecordingOfCall(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "call_id" -------------
+	var callID CallID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StopRecordingOfCall(w, r, callID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1957,6 +2925,919 @@ func (siw *ServerInterfaceWrapper) ListCallEvents(w http.ResponseWriter, r *http
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListCallEvents(w, r, callID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListConferences operation middleware
+func (siw *ServerInterfaceWrapper) ListConferences(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListConferencesParams
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", r.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "state"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "state", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", r.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListConferences(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateConference operation middleware
+func (siw *ServerInterfaceWrapper) CreateConference(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateConferenceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateConference(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetConference operation middleware
+func (siw *ServerInterfaceWrapper) GetConference(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetConference(w, r, conferenceID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// EndConference operation middleware
+func (siw *ServerInterfaceWrapper) EndConference(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.EndConference(w, r, conferenceID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LockConference operation middleware
+func (siw *ServerInterfaceWrapper) LockConference(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LockConference(w, r, conferenceID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PauseRecordingOfConference operation middleware
+func (siw *ServerInterfaceWrapper) PauseRecordingOfConference(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PauseRecordingOfConference(w, r, conferenceID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PlayToConference operation middleware
+func (siw *ServerInterfaceWrapper) PlayToConference(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PlayToConference(w, r, conferenceID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ResumeRecordingOfConference operation middleware
+func (siw *ServerInterfaceWrapper) ResumeRecordingOfConference(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResumeRecordingOfConference(w, r, conferenceID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StartRecordingOfConference operation middleware
+func (siw *ServerInterfaceWrapper) StartRecordingOfConference(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StartRecordingOfConference(w, r, conferenceID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StopPlaybackToConference operation middleware
+func (siw *ServerInterfaceWrapper) StopPlaybackToConference(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StopPlaybackToConference(w, r, conferenceID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StopRecordingOfConference operation middleware
+func (siw *ServerInterfaceWrapper) StopRecordingOfConference(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StopRecordingOfConference(w, r, conferenceID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UnlockConference operation middleware
+func (siw *ServerInterfaceWrapper) UnlockConference(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UnlockConference(w, r, conferenceID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListConferenceEvents operation middleware
+func (siw *ServerInterfaceWrapper) ListConferenceEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListConferenceEventsParams
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "wait_s" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait_s", r.URL.Query(), &params.WaitS, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "wait_s"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "wait_s", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListConferenceEvents(w, r, conferenceID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListParticipants operation middleware
+func (siw *ServerInterfaceWrapper) ListParticipants(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListParticipants(w, r, conferenceID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AddParticipant operation middleware
+func (siw *ServerInterfaceWrapper) AddParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AddParticipant(w, r, conferenceID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RemoveParticipant operation middleware
+func (siw *ServerInterfaceWrapper) RemoveParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "call_id" -------------
+	var callID ParticipantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RemoveParticipant(w, r, conferenceID, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetParticipant operation middleware
+func (siw *ServerInterfaceWrapper) GetParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "call_id" -------------
+	var callID ParticipantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetParticipant(w, r, conferenceID, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeafenParticipant operation middleware
+func (siw *ServerInterfaceWrapper) DeafenParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "call_id" -------------
+	var callID ParticipantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeafenParticipant(w, r, conferenceID, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// HoldParticipant operation middleware
+func (siw *ServerInterfaceWrapper) HoldParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "call_id" -------------
+	var callID ParticipantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.HoldParticipant(w, r, conferenceID, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// KickParticipant operation middleware
+func (siw *ServerInterfaceWrapper) KickParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "call_id" -------------
+	var callID ParticipantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.KickParticipant(w, r, conferenceID, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MuteParticipant operation middleware
+func (siw *ServerInterfaceWrapper) MuteParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "call_id" -------------
+	var callID ParticipantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MuteParticipant(w, r, conferenceID, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PlayToParticipant operation middleware
+func (siw *ServerInterfaceWrapper) PlayToParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "call_id" -------------
+	var callID ParticipantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PlayToParticipant(w, r, conferenceID, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SetParticipant operation middleware
+func (siw *ServerInterfaceWrapper) SetParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "call_id" -------------
+	var callID ParticipantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SetParticipant(w, r, conferenceID, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StopPlaybackToParticipant operation middleware
+func (siw *ServerInterfaceWrapper) StopPlaybackToParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "call_id" -------------
+	var callID ParticipantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StopPlaybackToParticipant(w, r, conferenceID, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UndeafenParticipant operation middleware
+func (siw *ServerInterfaceWrapper) UndeafenParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "call_id" -------------
+	var callID ParticipantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UndeafenParticipant(w, r, conferenceID, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UnholdParticipant operation middleware
+func (siw *ServerInterfaceWrapper) UnholdParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "call_id" -------------
+	var callID ParticipantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UnholdParticipant(w, r, conferenceID, callID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UnmuteParticipant operation middleware
+func (siw *ServerInterfaceWrapper) UnmuteParticipant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conference_id" -------------
+	var conferenceID ConferenceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conference_id", chi.URLParam(r, "conference_id"), &conferenceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "call_id" -------------
+	var callID ParticipantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UnmuteParticipant(w, r, conferenceID, callID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2388,6 +4269,182 @@ func (siw *ServerInterfaceWrapper) UpdateNumber(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// ListRecordings operation middleware
+func (siw *ServerInterfaceWrapper) ListRecordings(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRecordingsParams
+
+	// ------------- Optional query parameter "call_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "call_id", r.URL.Query(), &params.CallID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "call_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "conference_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "conference_id", r.URL.Query(), &params.ConferenceID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "conference_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "session_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "session_id", r.URL.Query(), &params.SessionID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "session_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "session_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", r.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "state"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "state", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListRecordings(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteRecording operation middleware
+func (siw *ServerInterfaceWrapper) DeleteRecording(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "recording_id" -------------
+	var recordingID RecordingID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "recording_id", chi.URLParam(r, "recording_id"), &recordingID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "recording_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteRecording(w, r, recordingID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetRecording operation middleware
+func (siw *ServerInterfaceWrapper) GetRecording(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "recording_id" -------------
+	var recordingID RecordingID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "recording_id", chi.URLParam(r, "recording_id"), &recordingID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "recording_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetRecording(w, r, recordingID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DownloadRecording operation middleware
+func (siw *ServerInterfaceWrapper) DownloadRecording(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "recording_id" -------------
+	var recordingID RecordingID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "recording_id", chi.URLParam(r, "recording_id"), &recordingID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "recording_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DownloadRecording(w, r, recordingID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListWebhookDeliveries operation middleware
 func (siw *ServerInterfaceWrapper) ListWebhookDeliveries(w http.ResponseWriter, r *http.Request) {
 
@@ -2729,7 +4786,127 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/v1/calls/{call_id}/actions/run", wrapper.RunInstructions)
 	})
 	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/calls/{call_id}/actions/pause_playback", wrapper.PausePlaybackOfCall)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/calls/{call_id}/actions/resume_playback", wrapper.ResumePlaybackOfCall)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/calls/{call_id}/actions/seek_playback", wrapper.SeekPlaybackOfCall)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/calls/{call_id}/actions/join", wrapper.JoinCall)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/calls/{call_id}/actions/leave", wrapper.LeaveCall)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/calls/{call_id}/actions/start_recording", wrapper.StartRecordingOfCall)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/calls/{call_id}/actions/stop_recording", wrapper.StopRecordingOfCall)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/calls/{call_id}/actions/pause_recording", wrapper.PauseRecordingOfCall)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/calls/{call_id}/actions/resume_recording", wrapper.ResumeRecordingOfCall)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/events", wrapper.ListEvents)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/conferences", wrapper.ListConferences)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences", wrapper.CreateConference)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/conferences/{conference_id}", wrapper.GetConference)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/conferences/{conference_id}/events", wrapper.ListConferenceEvents)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/actions/lock", wrapper.LockConference)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/actions/unlock", wrapper.UnlockConference)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/actions/end", wrapper.EndConference)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/actions/play", wrapper.PlayToConference)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/actions/stop_playback", wrapper.StopPlaybackToConference)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/actions/start_recording", wrapper.StartRecordingOfConference)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/actions/stop_recording", wrapper.StopRecordingOfConference)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/actions/pause_recording", wrapper.PauseRecordingOfConference)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/actions/resume_recording", wrapper.ResumeRecordingOfConference)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/conferences/{conference_id}/participants", wrapper.ListParticipants)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/participants", wrapper.AddParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/conferences/{conference_id}/participants/{call_id}", wrapper.RemoveParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/conferences/{conference_id}/participants/{call_id}", wrapper.GetParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/participants/{call_id}/actions/mute", wrapper.MuteParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/participants/{call_id}/actions/unmute", wrapper.UnmuteParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/participants/{call_id}/actions/deafen", wrapper.DeafenParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/participants/{call_id}/actions/undeafen", wrapper.UndeafenParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/participants/{call_id}/actions/hold", wrapper.HoldParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/participants/{call_id}/actions/unhold", wrapper.UnholdParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/participants/{call_id}/actions/kick", wrapper.KickParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/participants/{call_id}/actions/set", wrapper.SetParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/participants/{call_id}/actions/play", wrapper.PlayToParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conferences/{conference_id}/participants/{call_id}/actions/stop_playback", wrapper.StopPlaybackToParticipant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/recordings", wrapper.ListRecordings)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/recordings/{recording_id}", wrapper.DeleteRecording)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/recordings/{recording_id}", wrapper.GetRecording)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/recordings/{recording_id}/content", wrapper.DownloadRecording)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/applications", wrapper.ListApplications)
@@ -5636,6 +7813,480 @@ func (response HoldCall504ApplicationProblemPlusJSONResponse) VisitHoldCallRespo
 	return err
 }
 
+type JoinCallRequestObject struct {
+	CallID CallID `json:"call_id"`
+	Body   *JoinCallJSONRequestBody
+}
+
+type JoinCallResponseObject interface {
+	VisitJoinCallResponse(w http.ResponseWriter) error
+}
+
+type JoinCall202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type JoinCall202JSONResponse struct {
+	Body    Accepted
+	Headers JoinCall202ResponseHeaders
+}
+
+func (response JoinCall202JSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinCall400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response JoinCall400ApplicationProblemPlusJSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinCall401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response JoinCall401ApplicationProblemPlusJSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinCall403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response JoinCall403ApplicationProblemPlusJSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinCall404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response JoinCall404ApplicationProblemPlusJSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinCall409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response JoinCall409ApplicationProblemPlusJSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinCall413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response JoinCall413ApplicationProblemPlusJSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinCall415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response JoinCall415ApplicationProblemPlusJSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinCall422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response JoinCall422ApplicationProblemPlusJSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinCall429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response JoinCall429ApplicationProblemPlusJSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinCall500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response JoinCall500ApplicationProblemPlusJSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinCall503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response JoinCall503ApplicationProblemPlusJSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinCall504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response JoinCall504ApplicationProblemPlusJSONResponse) VisitJoinCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCallRequestObject struct {
+	CallID CallID `json:"call_id"`
+	Body   *LeaveCallJSONRequestBody
+}
+
+type LeaveCallResponseObject interface {
+	VisitLeaveCallResponse(w http.ResponseWriter) error
+}
+
+type LeaveCall202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type LeaveCall202JSONResponse struct {
+	Body    Accepted
+	Headers LeaveCall202ResponseHeaders
+}
+
+func (response LeaveCall202JSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCall400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveCall400ApplicationProblemPlusJSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCall401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveCall401ApplicationProblemPlusJSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCall403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveCall403ApplicationProblemPlusJSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCall404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveCall404ApplicationProblemPlusJSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCall409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveCall409ApplicationProblemPlusJSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCall413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveCall413ApplicationProblemPlusJSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCall415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveCall415ApplicationProblemPlusJSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCall422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveCall422ApplicationProblemPlusJSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCall429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveCall429ApplicationProblemPlusJSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCall500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveCall500ApplicationProblemPlusJSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCall503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveCall503ApplicationProblemPlusJSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveCall504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveCall504ApplicationProblemPlusJSONResponse) VisitLeaveCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type MuteCallRequestObject struct {
 	CallID CallID `json:"call_id"`
 	Body   *MuteCallJSONRequestBody
@@ -5862,6 +8513,480 @@ type MuteCall504ApplicationProblemPlusJSONResponse struct {
 }
 
 func (response MuteCall504ApplicationProblemPlusJSONResponse) VisitMuteCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCallRequestObject struct {
+	CallID CallID `json:"call_id"`
+	Body   *PausePlaybackOfCallJSONRequestBody
+}
+
+type PausePlaybackOfCallResponseObject interface {
+	VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error
+}
+
+type PausePlaybackOfCall202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type PausePlaybackOfCall202JSONResponse struct {
+	Body    Accepted
+	Headers PausePlaybackOfCall202ResponseHeaders
+}
+
+func (response PausePlaybackOfCall202JSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCall400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PausePlaybackOfCall400ApplicationProblemPlusJSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCall401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PausePlaybackOfCall401ApplicationProblemPlusJSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCall403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PausePlaybackOfCall403ApplicationProblemPlusJSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCall404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PausePlaybackOfCall404ApplicationProblemPlusJSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCall409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PausePlaybackOfCall409ApplicationProblemPlusJSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCall413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PausePlaybackOfCall413ApplicationProblemPlusJSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCall415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PausePlaybackOfCall415ApplicationProblemPlusJSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCall422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response PausePlaybackOfCall422ApplicationProblemPlusJSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCall429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response PausePlaybackOfCall429ApplicationProblemPlusJSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCall500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PausePlaybackOfCall500ApplicationProblemPlusJSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCall503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PausePlaybackOfCall503ApplicationProblemPlusJSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PausePlaybackOfCall504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response PausePlaybackOfCall504ApplicationProblemPlusJSONResponse) VisitPausePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCallRequestObject struct {
+	CallID CallID `json:"call_id"`
+	Body   *PauseRecordingOfCallJSONRequestBody
+}
+
+type PauseRecordingOfCallResponseObject interface {
+	VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error
+}
+
+type PauseRecordingOfCall202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type PauseRecordingOfCall202JSONResponse struct {
+	Body    Accepted
+	Headers PauseRecordingOfCall202ResponseHeaders
+}
+
+func (response PauseRecordingOfCall202JSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCall400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfCall400ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCall401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfCall401ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCall403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfCall403ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCall404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfCall404ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCall409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfCall409ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCall413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfCall413ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCall415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfCall415ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCall422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfCall422ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCall429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfCall429ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCall500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfCall500ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCall503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfCall503ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfCall504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfCall504ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfCallResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -6347,6 +9472,480 @@ func (response RejectCall504ApplicationProblemPlusJSONResponse) VisitRejectCallR
 	return err
 }
 
+type ResumePlaybackOfCallRequestObject struct {
+	CallID CallID `json:"call_id"`
+	Body   *ResumePlaybackOfCallJSONRequestBody
+}
+
+type ResumePlaybackOfCallResponseObject interface {
+	VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error
+}
+
+type ResumePlaybackOfCall202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type ResumePlaybackOfCall202JSONResponse struct {
+	Body    Accepted
+	Headers ResumePlaybackOfCall202ResponseHeaders
+}
+
+func (response ResumePlaybackOfCall202JSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumePlaybackOfCall400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ResumePlaybackOfCall400ApplicationProblemPlusJSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumePlaybackOfCall401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ResumePlaybackOfCall401ApplicationProblemPlusJSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumePlaybackOfCall403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ResumePlaybackOfCall403ApplicationProblemPlusJSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumePlaybackOfCall404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ResumePlaybackOfCall404ApplicationProblemPlusJSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumePlaybackOfCall409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ResumePlaybackOfCall409ApplicationProblemPlusJSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumePlaybackOfCall413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ResumePlaybackOfCall413ApplicationProblemPlusJSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumePlaybackOfCall415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ResumePlaybackOfCall415ApplicationProblemPlusJSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumePlaybackOfCall422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response ResumePlaybackOfCall422ApplicationProblemPlusJSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumePlaybackOfCall429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ResumePlaybackOfCall429ApplicationProblemPlusJSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumePlaybackOfCall500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ResumePlaybackOfCall500ApplicationProblemPlusJSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumePlaybackOfCall503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ResumePlaybackOfCall503ApplicationProblemPlusJSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumePlaybackOfCall504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response ResumePlaybackOfCall504ApplicationProblemPlusJSONResponse) VisitResumePlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCallRequestObject struct {
+	CallID CallID `json:"call_id"`
+	Body   *ResumeRecordingOfCallJSONRequestBody
+}
+
+type ResumeRecordingOfCallResponseObject interface {
+	VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error
+}
+
+type ResumeRecordingOfCall202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type ResumeRecordingOfCall202JSONResponse struct {
+	Body    Accepted
+	Headers ResumeRecordingOfCall202ResponseHeaders
+}
+
+func (response ResumeRecordingOfCall202JSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCall400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfCall400ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCall401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfCall401ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCall403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfCall403ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCall404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfCall404ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCall409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfCall409ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCall413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfCall413ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCall415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfCall415ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCall422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfCall422ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCall429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfCall429ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCall500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfCall500ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCall503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfCall503ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfCall504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfCall504ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RingCallRequestObject struct {
 	CallID CallID `json:"call_id"`
 	Body   *RingCallJSONRequestBody
@@ -6821,6 +10420,243 @@ func (response RunInstructions504ApplicationProblemPlusJSONResponse) VisitRunIns
 	return err
 }
 
+type SeekPlaybackOfCallRequestObject struct {
+	CallID CallID `json:"call_id"`
+	Body   *SeekPlaybackOfCallJSONRequestBody
+}
+
+type SeekPlaybackOfCallResponseObject interface {
+	VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error
+}
+
+type SeekPlaybackOfCall202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type SeekPlaybackOfCall202JSONResponse struct {
+	Body    Accepted
+	Headers SeekPlaybackOfCall202ResponseHeaders
+}
+
+func (response SeekPlaybackOfCall202JSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SeekPlaybackOfCall400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SeekPlaybackOfCall400ApplicationProblemPlusJSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SeekPlaybackOfCall401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SeekPlaybackOfCall401ApplicationProblemPlusJSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SeekPlaybackOfCall403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SeekPlaybackOfCall403ApplicationProblemPlusJSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SeekPlaybackOfCall404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response SeekPlaybackOfCall404ApplicationProblemPlusJSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SeekPlaybackOfCall409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response SeekPlaybackOfCall409ApplicationProblemPlusJSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SeekPlaybackOfCall413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SeekPlaybackOfCall413ApplicationProblemPlusJSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SeekPlaybackOfCall415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SeekPlaybackOfCall415ApplicationProblemPlusJSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SeekPlaybackOfCall422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response SeekPlaybackOfCall422ApplicationProblemPlusJSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SeekPlaybackOfCall429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response SeekPlaybackOfCall429ApplicationProblemPlusJSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SeekPlaybackOfCall500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SeekPlaybackOfCall500ApplicationProblemPlusJSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SeekPlaybackOfCall503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SeekPlaybackOfCall503ApplicationProblemPlusJSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SeekPlaybackOfCall504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response SeekPlaybackOfCall504ApplicationProblemPlusJSONResponse) VisitSeekPlaybackOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type SendDTMFToCallRequestObject struct {
 	CallID CallID `json:"call_id"`
 	Body   *SendDTMFToCallJSONRequestBody
@@ -7058,6 +10894,243 @@ func (response SendDTMFToCall504ApplicationProblemPlusJSONResponse) VisitSendDTM
 	return err
 }
 
+type StartRecordingOfCallRequestObject struct {
+	CallID CallID `json:"call_id"`
+	Body   *StartRecordingOfCallJSONRequestBody
+}
+
+type StartRecordingOfCallResponseObject interface {
+	VisitStartRecordingOfCallResponse(w http.ResponseWriter) error
+}
+
+type StartRecordingOfCall202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type StartRecordingOfCall202JSONResponse struct {
+	Body    Accepted
+	Headers StartRecordingOfCall202ResponseHeaders
+}
+
+func (response StartRecordingOfCall202JSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfCall400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfCall400ApplicationProblemPlusJSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfCall401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfCall401ApplicationProblemPlusJSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfCall403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfCall403ApplicationProblemPlusJSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfCall404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfCall404ApplicationProblemPlusJSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfCall409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfCall409ApplicationProblemPlusJSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfCall413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfCall413ApplicationProblemPlusJSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfCall415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfCall415ApplicationProblemPlusJSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfCall422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfCall422ApplicationProblemPlusJSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfCall429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfCall429ApplicationProblemPlusJSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfCall500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfCall500ApplicationProblemPlusJSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfCall503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfCall503ApplicationProblemPlusJSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfCall504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfCall504ApplicationProblemPlusJSONResponse) VisitStartRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type StopCallRequestObject struct {
 	CallID CallID `json:"call_id"`
 	Body   *StopCallJSONRequestBody
@@ -7284,6 +11357,243 @@ type StopCall504ApplicationProblemPlusJSONResponse struct {
 }
 
 func (response StopCall504ApplicationProblemPlusJSONResponse) VisitStopCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCallRequestObject struct {
+	CallID CallID `json:"call_id"`
+	Body   *StopRecordingOfCallJSONRequestBody
+}
+
+type StopRecordingOfCallResponseObject interface {
+	VisitStopRecordingOfCallResponse(w http.ResponseWriter) error
+}
+
+type StopRecordingOfCall202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type StopRecordingOfCall202JSONResponse struct {
+	Body    Accepted
+	Headers StopRecordingOfCall202ResponseHeaders
+}
+
+func (response StopRecordingOfCall202JSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCall400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfCall400ApplicationProblemPlusJSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCall401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfCall401ApplicationProblemPlusJSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCall403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfCall403ApplicationProblemPlusJSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCall404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfCall404ApplicationProblemPlusJSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCall409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfCall409ApplicationProblemPlusJSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCall413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfCall413ApplicationProblemPlusJSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCall415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfCall415ApplicationProblemPlusJSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCall422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfCall422ApplicationProblemPlusJSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCall429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfCall429ApplicationProblemPlusJSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCall500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfCall500ApplicationProblemPlusJSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCall503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfCall503ApplicationProblemPlusJSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfCall504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfCall504ApplicationProblemPlusJSONResponse) VisitStopRecordingOfCallResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -8386,6 +12696,5940 @@ func (response ListCallEvents503ApplicationProblemPlusJSONResponse) VisitListCal
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
 	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferencesRequestObject struct {
+	Params ListConferencesParams
+}
+
+type ListConferencesResponseObject interface {
+	VisitListConferencesResponse(w http.ResponseWriter) error
+}
+
+type ListConferences200JSONResponse ConferenceList
+
+func (response ListConferences200JSONResponse) VisitListConferencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferences400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferences400ApplicationProblemPlusJSONResponse) VisitListConferencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferences401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferences401ApplicationProblemPlusJSONResponse) VisitListConferencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferences403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferences403ApplicationProblemPlusJSONResponse) VisitListConferencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferences429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferences429ApplicationProblemPlusJSONResponse) VisitListConferencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferences500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferences500ApplicationProblemPlusJSONResponse) VisitListConferencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferences503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferences503ApplicationProblemPlusJSONResponse) VisitListConferencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateConferenceRequestObject struct {
+	Params CreateConferenceParams
+	Body   *CreateConferenceJSONRequestBody
+}
+
+type CreateConferenceResponseObject interface {
+	VisitCreateConferenceResponse(w http.ResponseWriter) error
+}
+
+type CreateConference201ResponseHeaders struct {
+	IdempotentReplayed *string
+	Location           *string
+}
+
+type CreateConference201JSONResponse struct {
+	Body    Conference
+	Headers CreateConference201ResponseHeaders
+}
+
+func (response CreateConference201JSONResponse) VisitCreateConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateConference400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConference400ApplicationProblemPlusJSONResponse) VisitCreateConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateConference401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConference401ApplicationProblemPlusJSONResponse) VisitCreateConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateConference403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConference403ApplicationProblemPlusJSONResponse) VisitCreateConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateConference409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConference409ApplicationProblemPlusJSONResponse) VisitCreateConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateConference413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConference413ApplicationProblemPlusJSONResponse) VisitCreateConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateConference415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConference415ApplicationProblemPlusJSONResponse) VisitCreateConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateConference422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConference422ApplicationProblemPlusJSONResponse) VisitCreateConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateConference429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConference429ApplicationProblemPlusJSONResponse) VisitCreateConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateConference500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConference500ApplicationProblemPlusJSONResponse) VisitCreateConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateConference503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConference503ApplicationProblemPlusJSONResponse) VisitCreateConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateConference504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConference504ApplicationProblemPlusJSONResponse) VisitCreateConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetConferenceRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+}
+
+type GetConferenceResponseObject interface {
+	VisitGetConferenceResponse(w http.ResponseWriter) error
+}
+
+type GetConference200JSONResponse Conference
+
+func (response GetConference200JSONResponse) VisitGetConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetConference400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetConference400ApplicationProblemPlusJSONResponse) VisitGetConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetConference401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetConference401ApplicationProblemPlusJSONResponse) VisitGetConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetConference403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetConference403ApplicationProblemPlusJSONResponse) VisitGetConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetConference404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetConference404ApplicationProblemPlusJSONResponse) VisitGetConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetConference429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response GetConference429ApplicationProblemPlusJSONResponse) VisitGetConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetConference500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetConference500ApplicationProblemPlusJSONResponse) VisitGetConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetConference503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetConference503ApplicationProblemPlusJSONResponse) VisitGetConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetConference504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response GetConference504ApplicationProblemPlusJSONResponse) VisitGetConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConferenceRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+	Body         *EndConferenceJSONRequestBody
+}
+
+type EndConferenceResponseObject interface {
+	VisitEndConferenceResponse(w http.ResponseWriter) error
+}
+
+type EndConference202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type EndConference202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers EndConference202ResponseHeaders
+}
+
+func (response EndConference202JSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConference400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response EndConference400ApplicationProblemPlusJSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConference401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response EndConference401ApplicationProblemPlusJSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConference403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response EndConference403ApplicationProblemPlusJSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConference404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response EndConference404ApplicationProblemPlusJSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConference409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response EndConference409ApplicationProblemPlusJSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConference413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response EndConference413ApplicationProblemPlusJSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConference415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response EndConference415ApplicationProblemPlusJSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConference422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response EndConference422ApplicationProblemPlusJSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConference429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response EndConference429ApplicationProblemPlusJSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConference500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response EndConference500ApplicationProblemPlusJSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConference503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response EndConference503ApplicationProblemPlusJSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndConference504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response EndConference504ApplicationProblemPlusJSONResponse) VisitEndConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConferenceRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+	Body         *LockConferenceJSONRequestBody
+}
+
+type LockConferenceResponseObject interface {
+	VisitLockConferenceResponse(w http.ResponseWriter) error
+}
+
+type LockConference202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type LockConference202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers LockConference202ResponseHeaders
+}
+
+func (response LockConference202JSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConference400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response LockConference400ApplicationProblemPlusJSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConference401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response LockConference401ApplicationProblemPlusJSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConference403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response LockConference403ApplicationProblemPlusJSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConference404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response LockConference404ApplicationProblemPlusJSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConference409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response LockConference409ApplicationProblemPlusJSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConference413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response LockConference413ApplicationProblemPlusJSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConference415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response LockConference415ApplicationProblemPlusJSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConference422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response LockConference422ApplicationProblemPlusJSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConference429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response LockConference429ApplicationProblemPlusJSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConference500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response LockConference500ApplicationProblemPlusJSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConference503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response LockConference503ApplicationProblemPlusJSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LockConference504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response LockConference504ApplicationProblemPlusJSONResponse) VisitLockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConferenceRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+	Body         *PauseRecordingOfConferenceJSONRequestBody
+}
+
+type PauseRecordingOfConferenceResponseObject interface {
+	VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error
+}
+
+type PauseRecordingOfConference202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type PauseRecordingOfConference202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers PauseRecordingOfConference202ResponseHeaders
+}
+
+func (response PauseRecordingOfConference202JSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConference400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfConference400ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConference401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfConference401ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConference403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfConference403ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConference404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfConference404ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConference409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfConference409ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConference413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfConference413ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConference415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfConference415ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConference422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfConference422ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConference429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfConference429ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConference500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfConference500ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConference503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfConference503ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseRecordingOfConference504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response PauseRecordingOfConference504ApplicationProblemPlusJSONResponse) VisitPauseRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConferenceRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+	Body         *PlayToConferenceJSONRequestBody
+}
+
+type PlayToConferenceResponseObject interface {
+	VisitPlayToConferenceResponse(w http.ResponseWriter) error
+}
+
+type PlayToConference202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type PlayToConference202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers PlayToConference202ResponseHeaders
+}
+
+func (response PlayToConference202JSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConference400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToConference400ApplicationProblemPlusJSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConference401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToConference401ApplicationProblemPlusJSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConference403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToConference403ApplicationProblemPlusJSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConference404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToConference404ApplicationProblemPlusJSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConference409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToConference409ApplicationProblemPlusJSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConference413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToConference413ApplicationProblemPlusJSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConference415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToConference415ApplicationProblemPlusJSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConference422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToConference422ApplicationProblemPlusJSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConference429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToConference429ApplicationProblemPlusJSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConference500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToConference500ApplicationProblemPlusJSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConference503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToConference503ApplicationProblemPlusJSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToConference504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToConference504ApplicationProblemPlusJSONResponse) VisitPlayToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConferenceRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+	Body         *ResumeRecordingOfConferenceJSONRequestBody
+}
+
+type ResumeRecordingOfConferenceResponseObject interface {
+	VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error
+}
+
+type ResumeRecordingOfConference202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type ResumeRecordingOfConference202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers ResumeRecordingOfConference202ResponseHeaders
+}
+
+func (response ResumeRecordingOfConference202JSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConference400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfConference400ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConference401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfConference401ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConference403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfConference403ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConference404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfConference404ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConference409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfConference409ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConference413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfConference413ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConference415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfConference415ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConference422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfConference422ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConference429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfConference429ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConference500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfConference500ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConference503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfConference503ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeRecordingOfConference504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response ResumeRecordingOfConference504ApplicationProblemPlusJSONResponse) VisitResumeRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConferenceRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+	Body         *StartRecordingOfConferenceJSONRequestBody
+}
+
+type StartRecordingOfConferenceResponseObject interface {
+	VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error
+}
+
+type StartRecordingOfConference202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type StartRecordingOfConference202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers StartRecordingOfConference202ResponseHeaders
+}
+
+func (response StartRecordingOfConference202JSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConference400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfConference400ApplicationProblemPlusJSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConference401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfConference401ApplicationProblemPlusJSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConference403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfConference403ApplicationProblemPlusJSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConference404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfConference404ApplicationProblemPlusJSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConference409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfConference409ApplicationProblemPlusJSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConference413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfConference413ApplicationProblemPlusJSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConference415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfConference415ApplicationProblemPlusJSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConference422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfConference422ApplicationProblemPlusJSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConference429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfConference429ApplicationProblemPlusJSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConference500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfConference500ApplicationProblemPlusJSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConference503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfConference503ApplicationProblemPlusJSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecordingOfConference504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response StartRecordingOfConference504ApplicationProblemPlusJSONResponse) VisitStartRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConferenceRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+	Body         *StopPlaybackToConferenceJSONRequestBody
+}
+
+type StopPlaybackToConferenceResponseObject interface {
+	VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error
+}
+
+type StopPlaybackToConference202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type StopPlaybackToConference202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers StopPlaybackToConference202ResponseHeaders
+}
+
+func (response StopPlaybackToConference202JSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConference400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToConference400ApplicationProblemPlusJSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConference401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToConference401ApplicationProblemPlusJSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConference403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToConference403ApplicationProblemPlusJSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConference404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToConference404ApplicationProblemPlusJSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConference409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToConference409ApplicationProblemPlusJSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConference413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToConference413ApplicationProblemPlusJSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConference415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToConference415ApplicationProblemPlusJSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConference422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToConference422ApplicationProblemPlusJSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConference429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToConference429ApplicationProblemPlusJSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConference500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToConference500ApplicationProblemPlusJSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConference503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToConference503ApplicationProblemPlusJSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToConference504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToConference504ApplicationProblemPlusJSONResponse) VisitStopPlaybackToConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConferenceRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+	Body         *StopRecordingOfConferenceJSONRequestBody
+}
+
+type StopRecordingOfConferenceResponseObject interface {
+	VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error
+}
+
+type StopRecordingOfConference202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type StopRecordingOfConference202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers StopRecordingOfConference202ResponseHeaders
+}
+
+func (response StopRecordingOfConference202JSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConference400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfConference400ApplicationProblemPlusJSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConference401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfConference401ApplicationProblemPlusJSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConference403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfConference403ApplicationProblemPlusJSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConference404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfConference404ApplicationProblemPlusJSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConference409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfConference409ApplicationProblemPlusJSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConference413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfConference413ApplicationProblemPlusJSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConference415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfConference415ApplicationProblemPlusJSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConference422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfConference422ApplicationProblemPlusJSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConference429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfConference429ApplicationProblemPlusJSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConference500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfConference500ApplicationProblemPlusJSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConference503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfConference503ApplicationProblemPlusJSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopRecordingOfConference504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response StopRecordingOfConference504ApplicationProblemPlusJSONResponse) VisitStopRecordingOfConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConferenceRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+	Body         *UnlockConferenceJSONRequestBody
+}
+
+type UnlockConferenceResponseObject interface {
+	VisitUnlockConferenceResponse(w http.ResponseWriter) error
+}
+
+type UnlockConference202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type UnlockConference202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers UnlockConference202ResponseHeaders
+}
+
+func (response UnlockConference202JSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConference400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UnlockConference400ApplicationProblemPlusJSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConference401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UnlockConference401ApplicationProblemPlusJSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConference403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UnlockConference403ApplicationProblemPlusJSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConference404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UnlockConference404ApplicationProblemPlusJSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConference409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UnlockConference409ApplicationProblemPlusJSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConference413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UnlockConference413ApplicationProblemPlusJSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConference415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UnlockConference415ApplicationProblemPlusJSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConference422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response UnlockConference422ApplicationProblemPlusJSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConference429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response UnlockConference429ApplicationProblemPlusJSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConference500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response UnlockConference500ApplicationProblemPlusJSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConference503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response UnlockConference503ApplicationProblemPlusJSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlockConference504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response UnlockConference504ApplicationProblemPlusJSONResponse) VisitUnlockConferenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferenceEventsRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+	Params       ListConferenceEventsParams
+}
+
+type ListConferenceEventsResponseObject interface {
+	VisitListConferenceEventsResponse(w http.ResponseWriter) error
+}
+
+type ListConferenceEvents200JSONResponse EventList
+
+func (response ListConferenceEvents200JSONResponse) VisitListConferenceEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferenceEvents400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferenceEvents400ApplicationProblemPlusJSONResponse) VisitListConferenceEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferenceEvents401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferenceEvents401ApplicationProblemPlusJSONResponse) VisitListConferenceEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferenceEvents403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferenceEvents403ApplicationProblemPlusJSONResponse) VisitListConferenceEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferenceEvents404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferenceEvents404ApplicationProblemPlusJSONResponse) VisitListConferenceEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferenceEvents429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferenceEvents429ApplicationProblemPlusJSONResponse) VisitListConferenceEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferenceEvents500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferenceEvents500ApplicationProblemPlusJSONResponse) VisitListConferenceEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferenceEvents503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferenceEvents503ApplicationProblemPlusJSONResponse) VisitListConferenceEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConferenceEvents504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response ListConferenceEvents504ApplicationProblemPlusJSONResponse) VisitListConferenceEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListParticipantsRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+}
+
+type ListParticipantsResponseObject interface {
+	VisitListParticipantsResponse(w http.ResponseWriter) error
+}
+
+type ListParticipants200JSONResponse ParticipantList
+
+func (response ListParticipants200JSONResponse) VisitListParticipantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListParticipants400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListParticipants400ApplicationProblemPlusJSONResponse) VisitListParticipantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListParticipants401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListParticipants401ApplicationProblemPlusJSONResponse) VisitListParticipantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListParticipants403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListParticipants403ApplicationProblemPlusJSONResponse) VisitListParticipantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListParticipants404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListParticipants404ApplicationProblemPlusJSONResponse) VisitListParticipantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListParticipants429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ListParticipants429ApplicationProblemPlusJSONResponse) VisitListParticipantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListParticipants500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListParticipants500ApplicationProblemPlusJSONResponse) VisitListParticipantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListParticipants503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListParticipants503ApplicationProblemPlusJSONResponse) VisitListParticipantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListParticipants504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response ListParticipants504ApplicationProblemPlusJSONResponse) VisitListParticipantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipantRequestObject struct {
+	ConferenceID ConferenceID `json:"conference_id"`
+	Body         *AddParticipantJSONRequestBody
+}
+
+type AddParticipantResponseObject interface {
+	VisitAddParticipantResponse(w http.ResponseWriter) error
+}
+
+type AddParticipant202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type AddParticipant202JSONResponse struct {
+	Body    Accepted
+	Headers AddParticipant202ResponseHeaders
+}
+
+func (response AddParticipant202JSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response AddParticipant400ApplicationProblemPlusJSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AddParticipant401ApplicationProblemPlusJSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AddParticipant403ApplicationProblemPlusJSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response AddParticipant404ApplicationProblemPlusJSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipant409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AddParticipant409ApplicationProblemPlusJSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipant413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response AddParticipant413ApplicationProblemPlusJSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipant415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AddParticipant415ApplicationProblemPlusJSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipant422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response AddParticipant422ApplicationProblemPlusJSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response AddParticipant429ApplicationProblemPlusJSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response AddParticipant500ApplicationProblemPlusJSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response AddParticipant503ApplicationProblemPlusJSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response AddParticipant504ApplicationProblemPlusJSONResponse) VisitAddParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveParticipantRequestObject struct {
+	ConferenceID ConferenceID  `json:"conference_id"`
+	CallID       ParticipantID `json:"call_id"`
+}
+
+type RemoveParticipantResponseObject interface {
+	VisitRemoveParticipantResponse(w http.ResponseWriter) error
+}
+
+type RemoveParticipant202JSONResponse ConferenceAccepted
+
+func (response RemoveParticipant202JSONResponse) VisitRemoveParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveParticipant400ApplicationProblemPlusJSONResponse) VisitRemoveParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveParticipant401ApplicationProblemPlusJSONResponse) VisitRemoveParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveParticipant403ApplicationProblemPlusJSONResponse) VisitRemoveParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveParticipant404ApplicationProblemPlusJSONResponse) VisitRemoveParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveParticipant409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveParticipant409ApplicationProblemPlusJSONResponse) VisitRemoveParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveParticipant429ApplicationProblemPlusJSONResponse) VisitRemoveParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveParticipant500ApplicationProblemPlusJSONResponse) VisitRemoveParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveParticipant503ApplicationProblemPlusJSONResponse) VisitRemoveParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveParticipant504ApplicationProblemPlusJSONResponse) VisitRemoveParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetParticipantRequestObject struct {
+	ConferenceID ConferenceID  `json:"conference_id"`
+	CallID       ParticipantID `json:"call_id"`
+}
+
+type GetParticipantResponseObject interface {
+	VisitGetParticipantResponse(w http.ResponseWriter) error
+}
+
+type GetParticipant200JSONResponse Participant
+
+func (response GetParticipant200JSONResponse) VisitGetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetParticipant400ApplicationProblemPlusJSONResponse) VisitGetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetParticipant401ApplicationProblemPlusJSONResponse) VisitGetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetParticipant403ApplicationProblemPlusJSONResponse) VisitGetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetParticipant404ApplicationProblemPlusJSONResponse) VisitGetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response GetParticipant429ApplicationProblemPlusJSONResponse) VisitGetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetParticipant500ApplicationProblemPlusJSONResponse) VisitGetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetParticipant503ApplicationProblemPlusJSONResponse) VisitGetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response GetParticipant504ApplicationProblemPlusJSONResponse) VisitGetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipantRequestObject struct {
+	ConferenceID ConferenceID  `json:"conference_id"`
+	CallID       ParticipantID `json:"call_id"`
+	Body         *DeafenParticipantJSONRequestBody
+}
+
+type DeafenParticipantResponseObject interface {
+	VisitDeafenParticipantResponse(w http.ResponseWriter) error
+}
+
+type DeafenParticipant202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type DeafenParticipant202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers DeafenParticipant202ResponseHeaders
+}
+
+func (response DeafenParticipant202JSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeafenParticipant400ApplicationProblemPlusJSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeafenParticipant401ApplicationProblemPlusJSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeafenParticipant403ApplicationProblemPlusJSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeafenParticipant404ApplicationProblemPlusJSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipant409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DeafenParticipant409ApplicationProblemPlusJSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipant413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response DeafenParticipant413ApplicationProblemPlusJSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipant415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response DeafenParticipant415ApplicationProblemPlusJSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipant422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response DeafenParticipant422ApplicationProblemPlusJSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response DeafenParticipant429ApplicationProblemPlusJSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response DeafenParticipant500ApplicationProblemPlusJSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeafenParticipant503ApplicationProblemPlusJSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeafenParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response DeafenParticipant504ApplicationProblemPlusJSONResponse) VisitDeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipantRequestObject struct {
+	ConferenceID ConferenceID  `json:"conference_id"`
+	CallID       ParticipantID `json:"call_id"`
+	Body         *HoldParticipantJSONRequestBody
+}
+
+type HoldParticipantResponseObject interface {
+	VisitHoldParticipantResponse(w http.ResponseWriter) error
+}
+
+type HoldParticipant202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type HoldParticipant202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers HoldParticipant202ResponseHeaders
+}
+
+func (response HoldParticipant202JSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response HoldParticipant400ApplicationProblemPlusJSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response HoldParticipant401ApplicationProblemPlusJSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response HoldParticipant403ApplicationProblemPlusJSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response HoldParticipant404ApplicationProblemPlusJSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipant409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response HoldParticipant409ApplicationProblemPlusJSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipant413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response HoldParticipant413ApplicationProblemPlusJSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipant415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response HoldParticipant415ApplicationProblemPlusJSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipant422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response HoldParticipant422ApplicationProblemPlusJSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response HoldParticipant429ApplicationProblemPlusJSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response HoldParticipant500ApplicationProblemPlusJSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response HoldParticipant503ApplicationProblemPlusJSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response HoldParticipant504ApplicationProblemPlusJSONResponse) VisitHoldParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipantRequestObject struct {
+	ConferenceID ConferenceID  `json:"conference_id"`
+	CallID       ParticipantID `json:"call_id"`
+	Body         *KickParticipantJSONRequestBody
+}
+
+type KickParticipantResponseObject interface {
+	VisitKickParticipantResponse(w http.ResponseWriter) error
+}
+
+type KickParticipant202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type KickParticipant202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers KickParticipant202ResponseHeaders
+}
+
+func (response KickParticipant202JSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response KickParticipant400ApplicationProblemPlusJSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response KickParticipant401ApplicationProblemPlusJSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response KickParticipant403ApplicationProblemPlusJSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response KickParticipant404ApplicationProblemPlusJSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipant409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response KickParticipant409ApplicationProblemPlusJSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipant413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response KickParticipant413ApplicationProblemPlusJSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipant415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response KickParticipant415ApplicationProblemPlusJSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipant422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response KickParticipant422ApplicationProblemPlusJSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response KickParticipant429ApplicationProblemPlusJSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response KickParticipant500ApplicationProblemPlusJSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response KickParticipant503ApplicationProblemPlusJSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KickParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response KickParticipant504ApplicationProblemPlusJSONResponse) VisitKickParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipantRequestObject struct {
+	ConferenceID ConferenceID  `json:"conference_id"`
+	CallID       ParticipantID `json:"call_id"`
+	Body         *MuteParticipantJSONRequestBody
+}
+
+type MuteParticipantResponseObject interface {
+	VisitMuteParticipantResponse(w http.ResponseWriter) error
+}
+
+type MuteParticipant202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type MuteParticipant202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers MuteParticipant202ResponseHeaders
+}
+
+func (response MuteParticipant202JSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response MuteParticipant400ApplicationProblemPlusJSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response MuteParticipant401ApplicationProblemPlusJSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response MuteParticipant403ApplicationProblemPlusJSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response MuteParticipant404ApplicationProblemPlusJSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipant409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response MuteParticipant409ApplicationProblemPlusJSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipant413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response MuteParticipant413ApplicationProblemPlusJSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipant415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response MuteParticipant415ApplicationProblemPlusJSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipant422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response MuteParticipant422ApplicationProblemPlusJSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response MuteParticipant429ApplicationProblemPlusJSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response MuteParticipant500ApplicationProblemPlusJSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response MuteParticipant503ApplicationProblemPlusJSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response MuteParticipant504ApplicationProblemPlusJSONResponse) VisitMuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipantRequestObject struct {
+	ConferenceID ConferenceID  `json:"conference_id"`
+	CallID       ParticipantID `json:"call_id"`
+	Body         *PlayToParticipantJSONRequestBody
+}
+
+type PlayToParticipantResponseObject interface {
+	VisitPlayToParticipantResponse(w http.ResponseWriter) error
+}
+
+type PlayToParticipant202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type PlayToParticipant202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers PlayToParticipant202ResponseHeaders
+}
+
+func (response PlayToParticipant202JSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToParticipant400ApplicationProblemPlusJSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToParticipant401ApplicationProblemPlusJSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToParticipant403ApplicationProblemPlusJSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToParticipant404ApplicationProblemPlusJSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipant409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToParticipant409ApplicationProblemPlusJSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipant413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToParticipant413ApplicationProblemPlusJSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipant415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToParticipant415ApplicationProblemPlusJSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipant422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToParticipant422ApplicationProblemPlusJSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToParticipant429ApplicationProblemPlusJSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToParticipant500ApplicationProblemPlusJSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToParticipant503ApplicationProblemPlusJSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlayToParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response PlayToParticipant504ApplicationProblemPlusJSONResponse) VisitPlayToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipantRequestObject struct {
+	ConferenceID ConferenceID  `json:"conference_id"`
+	CallID       ParticipantID `json:"call_id"`
+	Body         *SetParticipantJSONRequestBody
+}
+
+type SetParticipantResponseObject interface {
+	VisitSetParticipantResponse(w http.ResponseWriter) error
+}
+
+type SetParticipant202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type SetParticipant202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers SetParticipant202ResponseHeaders
+}
+
+func (response SetParticipant202JSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SetParticipant400ApplicationProblemPlusJSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SetParticipant401ApplicationProblemPlusJSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SetParticipant403ApplicationProblemPlusJSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response SetParticipant404ApplicationProblemPlusJSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipant409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response SetParticipant409ApplicationProblemPlusJSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipant413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SetParticipant413ApplicationProblemPlusJSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipant415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SetParticipant415ApplicationProblemPlusJSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipant422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response SetParticipant422ApplicationProblemPlusJSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response SetParticipant429ApplicationProblemPlusJSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SetParticipant500ApplicationProblemPlusJSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SetParticipant503ApplicationProblemPlusJSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response SetParticipant504ApplicationProblemPlusJSONResponse) VisitSetParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipantRequestObject struct {
+	ConferenceID ConferenceID  `json:"conference_id"`
+	CallID       ParticipantID `json:"call_id"`
+	Body         *StopPlaybackToParticipantJSONRequestBody
+}
+
+type StopPlaybackToParticipantResponseObject interface {
+	VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error
+}
+
+type StopPlaybackToParticipant202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type StopPlaybackToParticipant202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers StopPlaybackToParticipant202ResponseHeaders
+}
+
+func (response StopPlaybackToParticipant202JSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToParticipant400ApplicationProblemPlusJSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToParticipant401ApplicationProblemPlusJSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToParticipant403ApplicationProblemPlusJSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToParticipant404ApplicationProblemPlusJSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipant409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToParticipant409ApplicationProblemPlusJSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipant413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToParticipant413ApplicationProblemPlusJSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipant415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToParticipant415ApplicationProblemPlusJSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipant422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToParticipant422ApplicationProblemPlusJSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToParticipant429ApplicationProblemPlusJSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToParticipant500ApplicationProblemPlusJSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToParticipant503ApplicationProblemPlusJSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPlaybackToParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response StopPlaybackToParticipant504ApplicationProblemPlusJSONResponse) VisitStopPlaybackToParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipantRequestObject struct {
+	ConferenceID ConferenceID  `json:"conference_id"`
+	CallID       ParticipantID `json:"call_id"`
+	Body         *UndeafenParticipantJSONRequestBody
+}
+
+type UndeafenParticipantResponseObject interface {
+	VisitUndeafenParticipantResponse(w http.ResponseWriter) error
+}
+
+type UndeafenParticipant202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type UndeafenParticipant202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers UndeafenParticipant202ResponseHeaders
+}
+
+func (response UndeafenParticipant202JSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UndeafenParticipant400ApplicationProblemPlusJSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UndeafenParticipant401ApplicationProblemPlusJSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UndeafenParticipant403ApplicationProblemPlusJSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UndeafenParticipant404ApplicationProblemPlusJSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipant409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UndeafenParticipant409ApplicationProblemPlusJSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipant413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UndeafenParticipant413ApplicationProblemPlusJSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipant415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UndeafenParticipant415ApplicationProblemPlusJSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipant422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response UndeafenParticipant422ApplicationProblemPlusJSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response UndeafenParticipant429ApplicationProblemPlusJSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response UndeafenParticipant500ApplicationProblemPlusJSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response UndeafenParticipant503ApplicationProblemPlusJSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeafenParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response UndeafenParticipant504ApplicationProblemPlusJSONResponse) VisitUndeafenParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipantRequestObject struct {
+	ConferenceID ConferenceID  `json:"conference_id"`
+	CallID       ParticipantID `json:"call_id"`
+	Body         *UnholdParticipantJSONRequestBody
+}
+
+type UnholdParticipantResponseObject interface {
+	VisitUnholdParticipantResponse(w http.ResponseWriter) error
+}
+
+type UnholdParticipant202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type UnholdParticipant202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers UnholdParticipant202ResponseHeaders
+}
+
+func (response UnholdParticipant202JSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UnholdParticipant400ApplicationProblemPlusJSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UnholdParticipant401ApplicationProblemPlusJSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UnholdParticipant403ApplicationProblemPlusJSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UnholdParticipant404ApplicationProblemPlusJSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipant409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UnholdParticipant409ApplicationProblemPlusJSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipant413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UnholdParticipant413ApplicationProblemPlusJSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipant415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UnholdParticipant415ApplicationProblemPlusJSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipant422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response UnholdParticipant422ApplicationProblemPlusJSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response UnholdParticipant429ApplicationProblemPlusJSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response UnholdParticipant500ApplicationProblemPlusJSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response UnholdParticipant503ApplicationProblemPlusJSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnholdParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response UnholdParticipant504ApplicationProblemPlusJSONResponse) VisitUnholdParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipantRequestObject struct {
+	ConferenceID ConferenceID  `json:"conference_id"`
+	CallID       ParticipantID `json:"call_id"`
+	Body         *UnmuteParticipantJSONRequestBody
+}
+
+type UnmuteParticipantResponseObject interface {
+	VisitUnmuteParticipantResponse(w http.ResponseWriter) error
+}
+
+type UnmuteParticipant202ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type UnmuteParticipant202JSONResponse struct {
+	Body    ConferenceAccepted
+	Headers UnmuteParticipant202ResponseHeaders
+}
+
+func (response UnmuteParticipant202JSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipant400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteParticipant400ApplicationProblemPlusJSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipant401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteParticipant401ApplicationProblemPlusJSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipant403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteParticipant403ApplicationProblemPlusJSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipant404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteParticipant404ApplicationProblemPlusJSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipant409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteParticipant409ApplicationProblemPlusJSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipant413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteParticipant413ApplicationProblemPlusJSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipant415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteParticipant415ApplicationProblemPlusJSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipant422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteParticipant422ApplicationProblemPlusJSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipant429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteParticipant429ApplicationProblemPlusJSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipant500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteParticipant500ApplicationProblemPlusJSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipant503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteParticipant503ApplicationProblemPlusJSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteParticipant504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteParticipant504ApplicationProblemPlusJSONResponse) VisitUnmuteParticipantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -10019,6 +20263,700 @@ func (response UpdateNumber503ApplicationProblemPlusJSONResponse) VisitUpdateNum
 	return err
 }
 
+type ListRecordingsRequestObject struct {
+	Params ListRecordingsParams
+}
+
+type ListRecordingsResponseObject interface {
+	VisitListRecordingsResponse(w http.ResponseWriter) error
+}
+
+type ListRecordings200JSONResponse RecordingList
+
+func (response ListRecordings200JSONResponse) VisitListRecordingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRecordings400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListRecordings400ApplicationProblemPlusJSONResponse) VisitListRecordingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRecordings401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListRecordings401ApplicationProblemPlusJSONResponse) VisitListRecordingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRecordings403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListRecordings403ApplicationProblemPlusJSONResponse) VisitListRecordingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRecordings429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ListRecordings429ApplicationProblemPlusJSONResponse) VisitListRecordingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRecordings500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListRecordings500ApplicationProblemPlusJSONResponse) VisitListRecordingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRecordings503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListRecordings503ApplicationProblemPlusJSONResponse) VisitListRecordingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRecordingRequestObject struct {
+	RecordingID RecordingID `json:"recording_id"`
+}
+
+type DeleteRecordingResponseObject interface {
+	VisitDeleteRecordingResponse(w http.ResponseWriter) error
+}
+
+type DeleteRecording204Response struct {
+}
+
+func (response DeleteRecording204Response) VisitDeleteRecordingResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteRecording400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRecording400ApplicationProblemPlusJSONResponse) VisitDeleteRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRecording401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRecording401ApplicationProblemPlusJSONResponse) VisitDeleteRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRecording403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRecording403ApplicationProblemPlusJSONResponse) VisitDeleteRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRecording404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRecording404ApplicationProblemPlusJSONResponse) VisitDeleteRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRecording409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRecording409ApplicationProblemPlusJSONResponse) VisitDeleteRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRecording429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRecording429ApplicationProblemPlusJSONResponse) VisitDeleteRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRecording500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRecording500ApplicationProblemPlusJSONResponse) VisitDeleteRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRecording503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRecording503ApplicationProblemPlusJSONResponse) VisitDeleteRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecordingRequestObject struct {
+	RecordingID RecordingID `json:"recording_id"`
+}
+
+type GetRecordingResponseObject interface {
+	VisitGetRecordingResponse(w http.ResponseWriter) error
+}
+
+type GetRecording200JSONResponse Recording
+
+func (response GetRecording200JSONResponse) VisitGetRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecording400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetRecording400ApplicationProblemPlusJSONResponse) VisitGetRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecording401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetRecording401ApplicationProblemPlusJSONResponse) VisitGetRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecording403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetRecording403ApplicationProblemPlusJSONResponse) VisitGetRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecording404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetRecording404ApplicationProblemPlusJSONResponse) VisitGetRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecording429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response GetRecording429ApplicationProblemPlusJSONResponse) VisitGetRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecording500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetRecording500ApplicationProblemPlusJSONResponse) VisitGetRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecording503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetRecording503ApplicationProblemPlusJSONResponse) VisitGetRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadRecordingRequestObject struct {
+	RecordingID RecordingID `json:"recording_id"`
+}
+
+type DownloadRecordingResponseObject interface {
+	VisitDownloadRecordingResponse(w http.ResponseWriter) error
+}
+
+type DownloadRecording200AudioOggResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response DownloadRecording200AudioOggResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "audio/ogg")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type DownloadRecording200AudioWavResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response DownloadRecording200AudioWavResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "audio/wav")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type DownloadRecording206AudioOggResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response DownloadRecording206AudioOggResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "audio/ogg")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type DownloadRecording206AudioWavResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response DownloadRecording206AudioWavResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "audio/wav")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type DownloadRecording206MultipartResponse func(writer *multipart.Writer) error
+
+func (response DownloadRecording206MultipartResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+	writer := multipart.NewWriter(w)
+
+	w.Header().Set("Content-Type", mime.FormatMediaType("multipart/byteranges", map[string]string{"boundary": writer.Boundary()}))
+	w.WriteHeader(206)
+
+	defer writer.Close()
+	return response(writer)
+}
+
+type DownloadRecording304Response struct {
+}
+
+func (response DownloadRecording304Response) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
+type DownloadRecording400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadRecording400ApplicationProblemPlusJSONResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadRecording401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadRecording401ApplicationProblemPlusJSONResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadRecording403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadRecording403ApplicationProblemPlusJSONResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadRecording404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadRecording404ApplicationProblemPlusJSONResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadRecording409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadRecording409ApplicationProblemPlusJSONResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadRecording416ApplicationProblemPlusJSONResponse Problem
+
+func (response DownloadRecording416ApplicationProblemPlusJSONResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(416)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadRecording429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadRecording429ApplicationProblemPlusJSONResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadRecording500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadRecording500ApplicationProblemPlusJSONResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DownloadRecording503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DownloadRecording503ApplicationProblemPlusJSONResponse) VisitDownloadRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListWebhookDeliveriesRequestObject struct {
 	Params ListWebhookDeliveriesParams
 }
@@ -10608,27 +21546,54 @@ type StrictServerInterface interface {
 	// HoldCall Put the far end on hold
 	// (POST /v1/calls/{call_id}/actions/hold)
 	HoldCall(ctx context.Context, request HoldCallRequestObject) (HoldCallResponseObject, error)
+	// JoinCall Take a seat in a conference
+	// (POST /v1/calls/{call_id}/actions/join)
+	JoinCall(ctx context.Context, request JoinCallRequestObject) (JoinCallResponseObject, error)
+	// LeaveCall Leave the conference
+	// (POST /v1/calls/{call_id}/actions/leave)
+	LeaveCall(ctx context.Context, request LeaveCallRequestObject) (LeaveCallResponseObject, error)
 	// MuteCall Mute a call
 	// (POST /v1/calls/{call_id}/actions/mute)
 	MuteCall(ctx context.Context, request MuteCallRequestObject) (MuteCallResponseObject, error)
+	// PausePlaybackOfCall Halt what is played
+	// (POST /v1/calls/{call_id}/actions/pause_playback)
+	PausePlaybackOfCall(ctx context.Context, request PausePlaybackOfCallRequestObject) (PausePlaybackOfCallResponseObject, error)
+	// PauseRecordingOfCall Halt the recording
+	// (POST /v1/calls/{call_id}/actions/pause_recording)
+	PauseRecordingOfCall(ctx context.Context, request PauseRecordingOfCallRequestObject) (PauseRecordingOfCallResponseObject, error)
 	// PlayCall Play audio
 	// (POST /v1/calls/{call_id}/actions/play)
 	PlayCall(ctx context.Context, request PlayCallRequestObject) (PlayCallResponseObject, error)
 	// RejectCall Refuse an inbound call
 	// (POST /v1/calls/{call_id}/actions/reject)
 	RejectCall(ctx context.Context, request RejectCallRequestObject) (RejectCallResponseObject, error)
+	// ResumePlaybackOfCall Let what is played go on
+	// (POST /v1/calls/{call_id}/actions/resume_playback)
+	ResumePlaybackOfCall(ctx context.Context, request ResumePlaybackOfCallRequestObject) (ResumePlaybackOfCallResponseObject, error)
+	// ResumeRecordingOfCall Let the recording go on
+	// (POST /v1/calls/{call_id}/actions/resume_recording)
+	ResumeRecordingOfCall(ctx context.Context, request ResumeRecordingOfCallRequestObject) (ResumeRecordingOfCallResponseObject, error)
 	// RingCall Let the caller hear that it rings
 	// (POST /v1/calls/{call_id}/actions/ring)
 	RingCall(ctx context.Context, request RingCallRequestObject) (RingCallResponseObject, error)
 	// RunInstructions Run a list of instructions
 	// (POST /v1/calls/{call_id}/actions/run)
 	RunInstructions(ctx context.Context, request RunInstructionsRequestObject) (RunInstructionsResponseObject, error)
+	// SeekPlaybackOfCall Move in what is played, or change how loud it is
+	// (POST /v1/calls/{call_id}/actions/seek_playback)
+	SeekPlaybackOfCall(ctx context.Context, request SeekPlaybackOfCallRequestObject) (SeekPlaybackOfCallResponseObject, error)
 	// SendDTMFToCall Key digits to the far end
 	// (POST /v1/calls/{call_id}/actions/send_dtmf)
 	SendDTMFToCall(ctx context.Context, request SendDTMFToCallRequestObject) (SendDTMFToCallResponseObject, error)
+	// StartRecordingOfCall Record the call
+	// (POST /v1/calls/{call_id}/actions/start_recording)
+	StartRecordingOfCall(ctx context.Context, request StartRecordingOfCallRequestObject) (StartRecordingOfCallResponseObject, error)
 	// StopCall Stop what the call does now
 	// (POST /v1/calls/{call_id}/actions/stop)
 	StopCall(ctx context.Context, request StopCallRequestObject) (StopCallResponseObject, error)
+	// StopRecordingOfCall End the recording
+	// (POST /v1/calls/{call_id}/actions/stop_recording)
+	StopRecordingOfCall(ctx context.Context, request StopRecordingOfCallRequestObject) (StopRecordingOfCallResponseObject, error)
 	// UnbridgeCall Part two bridged calls
 	// (POST /v1/calls/{call_id}/actions/unbridge)
 	UnbridgeCall(ctx context.Context, request UnbridgeCallRequestObject) (UnbridgeCallResponseObject, error)
@@ -10644,6 +21609,87 @@ type StrictServerInterface interface {
 	// ListCallEvents Read the events of a call
 	// (GET /v1/calls/{call_id}/events)
 	ListCallEvents(ctx context.Context, request ListCallEventsRequestObject) (ListCallEventsResponseObject, error)
+	// ListConferences List conferences
+	// (GET /v1/conferences)
+	ListConferences(ctx context.Context, request ListConferencesRequestObject) (ListConferencesResponseObject, error)
+	// CreateConference Open a conference
+	// (POST /v1/conferences)
+	CreateConference(ctx context.Context, request CreateConferenceRequestObject) (CreateConferenceResponseObject, error)
+	// GetConference Get a conference
+	// (GET /v1/conferences/{conference_id})
+	GetConference(ctx context.Context, request GetConferenceRequestObject) (GetConferenceResponseObject, error)
+	// EndConference End the conference
+	// (POST /v1/conferences/{conference_id}/actions/end)
+	EndConference(ctx context.Context, request EndConferenceRequestObject) (EndConferenceResponseObject, error)
+	// LockConference Let nobody in any more
+	// (POST /v1/conferences/{conference_id}/actions/lock)
+	LockConference(ctx context.Context, request LockConferenceRequestObject) (LockConferenceResponseObject, error)
+	// PauseRecordingOfConference Halt the recording of the mix
+	// (POST /v1/conferences/{conference_id}/actions/pause_recording)
+	PauseRecordingOfConference(ctx context.Context, request PauseRecordingOfConferenceRequestObject) (PauseRecordingOfConferenceResponseObject, error)
+	// PlayToConference Play to all
+	// (POST /v1/conferences/{conference_id}/actions/play)
+	PlayToConference(ctx context.Context, request PlayToConferenceRequestObject) (PlayToConferenceResponseObject, error)
+	// ResumeRecordingOfConference Let the recording of the mix go on
+	// (POST /v1/conferences/{conference_id}/actions/resume_recording)
+	ResumeRecordingOfConference(ctx context.Context, request ResumeRecordingOfConferenceRequestObject) (ResumeRecordingOfConferenceResponseObject, error)
+	// StartRecordingOfConference Record the mix
+	// (POST /v1/conferences/{conference_id}/actions/start_recording)
+	StartRecordingOfConference(ctx context.Context, request StartRecordingOfConferenceRequestObject) (StartRecordingOfConferenceResponseObject, error)
+	// StopPlaybackToConference End what is played to all
+	// (POST /v1/conferences/{conference_id}/actions/stop_playback)
+	StopPlaybackToConference(ctx context.Context, request StopPlaybackToConferenceRequestObject) (StopPlaybackToConferenceResponseObject, error)
+	// StopRecordingOfConference End the recording of the mix
+	// (POST /v1/conferences/{conference_id}/actions/stop_recording)
+	StopRecordingOfConference(ctx context.Context, request StopRecordingOfConferenceRequestObject) (StopRecordingOfConferenceResponseObject, error)
+	// UnlockConference Let participants in again
+	// (POST /v1/conferences/{conference_id}/actions/unlock)
+	UnlockConference(ctx context.Context, request UnlockConferenceRequestObject) (UnlockConferenceResponseObject, error)
+	// ListConferenceEvents Read the events of a conference
+	// (GET /v1/conferences/{conference_id}/events)
+	ListConferenceEvents(ctx context.Context, request ListConferenceEventsRequestObject) (ListConferenceEventsResponseObject, error)
+	// ListParticipants List participants
+	// (GET /v1/conferences/{conference_id}/participants)
+	ListParticipants(ctx context.Context, request ListParticipantsRequestObject) (ListParticipantsResponseObject, error)
+	// AddParticipant Bring a call into a conference
+	// (POST /v1/conferences/{conference_id}/participants)
+	AddParticipant(ctx context.Context, request AddParticipantRequestObject) (AddParticipantResponseObject, error)
+	// RemoveParticipant Put a participant out
+	// (DELETE /v1/conferences/{conference_id}/participants/{call_id})
+	RemoveParticipant(ctx context.Context, request RemoveParticipantRequestObject) (RemoveParticipantResponseObject, error)
+	// GetParticipant Get a participant
+	// (GET /v1/conferences/{conference_id}/participants/{call_id})
+	GetParticipant(ctx context.Context, request GetParticipantRequestObject) (GetParticipantResponseObject, error)
+	// DeafenParticipant Let a participant hear nobody
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/deafen)
+	DeafenParticipant(ctx context.Context, request DeafenParticipantRequestObject) (DeafenParticipantResponseObject, error)
+	// HoldParticipant Put a participant on hold
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/hold)
+	HoldParticipant(ctx context.Context, request HoldParticipantRequestObject) (HoldParticipantResponseObject, error)
+	// KickParticipant Put a participant out
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/kick)
+	KickParticipant(ctx context.Context, request KickParticipantRequestObject) (KickParticipantResponseObject, error)
+	// MuteParticipant Let nobody hear a participant
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/mute)
+	MuteParticipant(ctx context.Context, request MuteParticipantRequestObject) (MuteParticipantResponseObject, error)
+	// PlayToParticipant Play to one participant
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/play)
+	PlayToParticipant(ctx context.Context, request PlayToParticipantRequestObject) (PlayToParticipantResponseObject, error)
+	// SetParticipant Change a role, whom a coach speaks to, or how loud somebody is
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/set)
+	SetParticipant(ctx context.Context, request SetParticipantRequestObject) (SetParticipantResponseObject, error)
+	// StopPlaybackToParticipant End what is played to one participant
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/stop_playback)
+	StopPlaybackToParticipant(ctx context.Context, request StopPlaybackToParticipantRequestObject) (StopPlaybackToParticipantResponseObject, error)
+	// UndeafenParticipant Let a participant hear again
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/undeafen)
+	UndeafenParticipant(ctx context.Context, request UndeafenParticipantRequestObject) (UndeafenParticipantResponseObject, error)
+	// UnholdParticipant Take a participant back
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/unhold)
+	UnholdParticipant(ctx context.Context, request UnholdParticipantRequestObject) (UnholdParticipantResponseObject, error)
+	// UnmuteParticipant Let a participant be heard again
+	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/unmute)
+	UnmuteParticipant(ctx context.Context, request UnmuteParticipantRequestObject) (UnmuteParticipantResponseObject, error)
 	// ListEvents Read or follow all events
 	// (GET /v1/events)
 	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
@@ -10674,6 +21720,18 @@ type StrictServerInterface interface {
 	// UpdateNumber Change a number
 	// (PATCH /v1/numbers/{number_id})
 	UpdateNumber(ctx context.Context, request UpdateNumberRequestObject) (UpdateNumberResponseObject, error)
+	// ListRecordings List recordings
+	// (GET /v1/recordings)
+	ListRecordings(ctx context.Context, request ListRecordingsRequestObject) (ListRecordingsResponseObject, error)
+	// DeleteRecording Delete a recording
+	// (DELETE /v1/recordings/{recording_id})
+	DeleteRecording(ctx context.Context, request DeleteRecordingRequestObject) (DeleteRecordingResponseObject, error)
+	// GetRecording Get a recording
+	// (GET /v1/recordings/{recording_id})
+	GetRecording(ctx context.Context, request GetRecordingRequestObject) (GetRecordingResponseObject, error)
+	// DownloadRecording Download a recording
+	// (GET /v1/recordings/{recording_id}/content)
+	DownloadRecording(ctx context.Context, request DownloadRecordingRequestObject) (DownloadRecordingResponseObject, error)
 	// ListWebhookDeliveries List deliveries
 	// (GET /v1/webhook_deliveries)
 	ListWebhookDeliveries(ctx context.Context, request ListWebhookDeliveriesRequestObject) (ListWebhookDeliveriesResponseObject, error)
@@ -11172,6 +22230,75 @@ func (sh *strictHandler) HoldCall(w http.ResponseWriter, r *http.Request, callID
 	}
 }
 
+// JoinCall operation middleware
+func (sh *strictHandler) JoinCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	var request JoinCallRequestObject
+
+	request.CallID = callID
+
+	var body JoinCallJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.JoinCall(ctx, request.(JoinCallRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "JoinCall")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(JoinCallResponseObject); ok {
+		if err := validResponse.VisitJoinCallResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LeaveCall operation middleware
+func (sh *strictHandler) LeaveCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	var request LeaveCallRequestObject
+
+	request.CallID = callID
+
+	var body LeaveCallJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LeaveCall(ctx, request.(LeaveCallRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LeaveCall")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LeaveCallResponseObject); ok {
+		if err := validResponse.VisitLeaveCallResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // MuteCall operation middleware
 func (sh *strictHandler) MuteCall(w http.ResponseWriter, r *http.Request, callID CallID) {
 	var request MuteCallRequestObject
@@ -11201,6 +22328,78 @@ func (sh *strictHandler) MuteCall(w http.ResponseWriter, r *http.Request, callID
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(MuteCallResponseObject); ok {
 		if err := validResponse.VisitMuteCallResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PausePlaybackOfCall operation middleware
+func (sh *strictHandler) PausePlaybackOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	var request PausePlaybackOfCallRequestObject
+
+	request.CallID = callID
+
+	var body PausePlaybackOfCallJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PausePlaybackOfCall(ctx, request.(PausePlaybackOfCallRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PausePlaybackOfCall")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PausePlaybackOfCallResponseObject); ok {
+		if err := validResponse.VisitPausePlaybackOfCallResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PauseRecordingOfCall operation middleware
+func (sh *strictHandler) PauseRecordingOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	var request PauseRecordingOfCallRequestObject
+
+	request.CallID = callID
+
+	var body PauseRecordingOfCallJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseRecordingOfCall(ctx, request.(PauseRecordingOfCallRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseRecordingOfCall")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PauseRecordingOfCallResponseObject); ok {
+		if err := validResponse.VisitPauseRecordingOfCallResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -11277,6 +22476,78 @@ func (sh *strictHandler) RejectCall(w http.ResponseWriter, r *http.Request, call
 	}
 }
 
+// ResumePlaybackOfCall operation middleware
+func (sh *strictHandler) ResumePlaybackOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	var request ResumePlaybackOfCallRequestObject
+
+	request.CallID = callID
+
+	var body ResumePlaybackOfCallJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumePlaybackOfCall(ctx, request.(ResumePlaybackOfCallRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumePlaybackOfCall")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ResumePlaybackOfCallResponseObject); ok {
+		if err := validResponse.VisitResumePlaybackOfCallResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResumeRecordingOfCall operation middleware
+func (sh *strictHandler) ResumeRecordingOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	var request ResumeRecordingOfCallRequestObject
+
+	request.CallID = callID
+
+	var body ResumeRecordingOfCallJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeRecordingOfCall(ctx, request.(ResumeRecordingOfCallRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeRecordingOfCall")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ResumeRecordingOfCallResponseObject); ok {
+		if err := validResponse.VisitResumeRecordingOfCallResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // RingCall operation middleware
 func (sh *strictHandler) RingCall(w http.ResponseWriter, r *http.Request, callID CallID) {
 	var request RingCallRequestObject
@@ -11346,6 +22617,39 @@ func (sh *strictHandler) RunInstructions(w http.ResponseWriter, r *http.Request,
 	}
 }
 
+// SeekPlaybackOfCall operation middleware
+func (sh *strictHandler) SeekPlaybackOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	var request SeekPlaybackOfCallRequestObject
+
+	request.CallID = callID
+
+	var body SeekPlaybackOfCallJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SeekPlaybackOfCall(ctx, request.(SeekPlaybackOfCallRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SeekPlaybackOfCall")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SeekPlaybackOfCallResponseObject); ok {
+		if err := validResponse.VisitSeekPlaybackOfCallResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // SendDTMFToCall operation middleware
 func (sh *strictHandler) SendDTMFToCall(w http.ResponseWriter, r *http.Request, callID CallID) {
 	var request SendDTMFToCallRequestObject
@@ -11372,6 +22676,42 @@ func (sh *strictHandler) SendDTMFToCall(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(SendDTMFToCallResponseObject); ok {
 		if err := validResponse.VisitSendDTMFToCallResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StartRecordingOfCall operation middleware
+func (sh *strictHandler) StartRecordingOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	var request StartRecordingOfCallRequestObject
+
+	request.CallID = callID
+
+	var body StartRecordingOfCallJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StartRecordingOfCall(ctx, request.(StartRecordingOfCallRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartRecordingOfCall")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StartRecordingOfCallResponseObject); ok {
+		if err := validResponse.VisitStartRecordingOfCallResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -11408,6 +22748,42 @@ func (sh *strictHandler) StopCall(w http.ResponseWriter, r *http.Request, callID
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(StopCallResponseObject); ok {
 		if err := validResponse.VisitStopCallResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StopRecordingOfCall operation middleware
+func (sh *strictHandler) StopRecordingOfCall(w http.ResponseWriter, r *http.Request, callID CallID) {
+	var request StopRecordingOfCallRequestObject
+
+	request.CallID = callID
+
+	var body StopRecordingOfCallJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StopRecordingOfCall(ctx, request.(StopRecordingOfCallRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StopRecordingOfCall")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StopRecordingOfCallResponseObject); ok {
+		if err := validResponse.VisitStopRecordingOfCallResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -11576,6 +22952,916 @@ func (sh *strictHandler) ListCallEvents(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListCallEventsResponseObject); ok {
 		if err := validResponse.VisitListCallEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListConferences operation middleware
+func (sh *strictHandler) ListConferences(w http.ResponseWriter, r *http.Request, params ListConferencesParams) {
+	var request ListConferencesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListConferences(ctx, request.(ListConferencesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListConferences")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListConferencesResponseObject); ok {
+		if err := validResponse.VisitListConferencesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateConference operation middleware
+func (sh *strictHandler) CreateConference(w http.ResponseWriter, r *http.Request, params CreateConferenceParams) {
+	var request CreateConferenceRequestObject
+
+	request.Params = params
+
+	var body CreateConferenceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateConference(ctx, request.(CreateConferenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateConference")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateConferenceResponseObject); ok {
+		if err := validResponse.VisitCreateConferenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetConference operation middleware
+func (sh *strictHandler) GetConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	var request GetConferenceRequestObject
+
+	request.ConferenceID = conferenceID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetConference(ctx, request.(GetConferenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetConference")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetConferenceResponseObject); ok {
+		if err := validResponse.VisitGetConferenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// EndConference operation middleware
+func (sh *strictHandler) EndConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	var request EndConferenceRequestObject
+
+	request.ConferenceID = conferenceID
+
+	var body EndConferenceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.EndConference(ctx, request.(EndConferenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EndConference")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(EndConferenceResponseObject); ok {
+		if err := validResponse.VisitEndConferenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LockConference operation middleware
+func (sh *strictHandler) LockConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	var request LockConferenceRequestObject
+
+	request.ConferenceID = conferenceID
+
+	var body LockConferenceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LockConference(ctx, request.(LockConferenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LockConference")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LockConferenceResponseObject); ok {
+		if err := validResponse.VisitLockConferenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PauseRecordingOfConference operation middleware
+func (sh *strictHandler) PauseRecordingOfConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	var request PauseRecordingOfConferenceRequestObject
+
+	request.ConferenceID = conferenceID
+
+	var body PauseRecordingOfConferenceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseRecordingOfConference(ctx, request.(PauseRecordingOfConferenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseRecordingOfConference")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PauseRecordingOfConferenceResponseObject); ok {
+		if err := validResponse.VisitPauseRecordingOfConferenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PlayToConference operation middleware
+func (sh *strictHandler) PlayToConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	var request PlayToConferenceRequestObject
+
+	request.ConferenceID = conferenceID
+
+	var body PlayToConferenceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PlayToConference(ctx, request.(PlayToConferenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PlayToConference")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PlayToConferenceResponseObject); ok {
+		if err := validResponse.VisitPlayToConferenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResumeRecordingOfConference operation middleware
+func (sh *strictHandler) ResumeRecordingOfConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	var request ResumeRecordingOfConferenceRequestObject
+
+	request.ConferenceID = conferenceID
+
+	var body ResumeRecordingOfConferenceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeRecordingOfConference(ctx, request.(ResumeRecordingOfConferenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeRecordingOfConference")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ResumeRecordingOfConferenceResponseObject); ok {
+		if err := validResponse.VisitResumeRecordingOfConferenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StartRecordingOfConference operation middleware
+func (sh *strictHandler) StartRecordingOfConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	var request StartRecordingOfConferenceRequestObject
+
+	request.ConferenceID = conferenceID
+
+	var body StartRecordingOfConferenceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StartRecordingOfConference(ctx, request.(StartRecordingOfConferenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartRecordingOfConference")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StartRecordingOfConferenceResponseObject); ok {
+		if err := validResponse.VisitStartRecordingOfConferenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StopPlaybackToConference operation middleware
+func (sh *strictHandler) StopPlaybackToConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	var request StopPlaybackToConferenceRequestObject
+
+	request.ConferenceID = conferenceID
+
+	var body StopPlaybackToConferenceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StopPlaybackToConference(ctx, request.(StopPlaybackToConferenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StopPlaybackToConference")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StopPlaybackToConferenceResponseObject); ok {
+		if err := validResponse.VisitStopPlaybackToConferenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StopRecordingOfConference operation middleware
+func (sh *strictHandler) StopRecordingOfConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	var request StopRecordingOfConferenceRequestObject
+
+	request.ConferenceID = conferenceID
+
+	var body StopRecordingOfConferenceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StopRecordingOfConference(ctx, request.(StopRecordingOfConferenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StopRecordingOfConference")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StopRecordingOfConferenceResponseObject); ok {
+		if err := validResponse.VisitStopRecordingOfConferenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UnlockConference operation middleware
+func (sh *strictHandler) UnlockConference(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	var request UnlockConferenceRequestObject
+
+	request.ConferenceID = conferenceID
+
+	var body UnlockConferenceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UnlockConference(ctx, request.(UnlockConferenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnlockConference")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UnlockConferenceResponseObject); ok {
+		if err := validResponse.VisitUnlockConferenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListConferenceEvents operation middleware
+func (sh *strictHandler) ListConferenceEvents(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, params ListConferenceEventsParams) {
+	var request ListConferenceEventsRequestObject
+
+	request.ConferenceID = conferenceID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListConferenceEvents(ctx, request.(ListConferenceEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListConferenceEvents")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListConferenceEventsResponseObject); ok {
+		if err := validResponse.VisitListConferenceEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListParticipants operation middleware
+func (sh *strictHandler) ListParticipants(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	var request ListParticipantsRequestObject
+
+	request.ConferenceID = conferenceID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListParticipants(ctx, request.(ListParticipantsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListParticipants")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListParticipantsResponseObject); ok {
+		if err := validResponse.VisitListParticipantsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddParticipant operation middleware
+func (sh *strictHandler) AddParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID) {
+	var request AddParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+
+	var body AddParticipantJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AddParticipant(ctx, request.(AddParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AddParticipantResponseObject); ok {
+		if err := validResponse.VisitAddParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RemoveParticipant operation middleware
+func (sh *strictHandler) RemoveParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	var request RemoveParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+	request.CallID = callID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveParticipant(ctx, request.(RemoveParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RemoveParticipantResponseObject); ok {
+		if err := validResponse.VisitRemoveParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetParticipant operation middleware
+func (sh *strictHandler) GetParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	var request GetParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+	request.CallID = callID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetParticipant(ctx, request.(GetParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetParticipantResponseObject); ok {
+		if err := validResponse.VisitGetParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeafenParticipant operation middleware
+func (sh *strictHandler) DeafenParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	var request DeafenParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+	request.CallID = callID
+
+	var body DeafenParticipantJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeafenParticipant(ctx, request.(DeafenParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeafenParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeafenParticipantResponseObject); ok {
+		if err := validResponse.VisitDeafenParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// HoldParticipant operation middleware
+func (sh *strictHandler) HoldParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	var request HoldParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+	request.CallID = callID
+
+	var body HoldParticipantJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.HoldParticipant(ctx, request.(HoldParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "HoldParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(HoldParticipantResponseObject); ok {
+		if err := validResponse.VisitHoldParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// KickParticipant operation middleware
+func (sh *strictHandler) KickParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	var request KickParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+	request.CallID = callID
+
+	var body KickParticipantJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.KickParticipant(ctx, request.(KickParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "KickParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(KickParticipantResponseObject); ok {
+		if err := validResponse.VisitKickParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MuteParticipant operation middleware
+func (sh *strictHandler) MuteParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	var request MuteParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+	request.CallID = callID
+
+	var body MuteParticipantJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MuteParticipant(ctx, request.(MuteParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MuteParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MuteParticipantResponseObject); ok {
+		if err := validResponse.VisitMuteParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PlayToParticipant operation middleware
+func (sh *strictHandler) PlayToParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	var request PlayToParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+	request.CallID = callID
+
+	var body PlayToParticipantJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PlayToParticipant(ctx, request.(PlayToParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PlayToParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PlayToParticipantResponseObject); ok {
+		if err := validResponse.VisitPlayToParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetParticipant operation middleware
+func (sh *strictHandler) SetParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	var request SetParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+	request.CallID = callID
+
+	var body SetParticipantJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SetParticipant(ctx, request.(SetParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SetParticipantResponseObject); ok {
+		if err := validResponse.VisitSetParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StopPlaybackToParticipant operation middleware
+func (sh *strictHandler) StopPlaybackToParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	var request StopPlaybackToParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+	request.CallID = callID
+
+	var body StopPlaybackToParticipantJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StopPlaybackToParticipant(ctx, request.(StopPlaybackToParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StopPlaybackToParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StopPlaybackToParticipantResponseObject); ok {
+		if err := validResponse.VisitStopPlaybackToParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UndeafenParticipant operation middleware
+func (sh *strictHandler) UndeafenParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	var request UndeafenParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+	request.CallID = callID
+
+	var body UndeafenParticipantJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UndeafenParticipant(ctx, request.(UndeafenParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UndeafenParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UndeafenParticipantResponseObject); ok {
+		if err := validResponse.VisitUndeafenParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UnholdParticipant operation middleware
+func (sh *strictHandler) UnholdParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	var request UnholdParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+	request.CallID = callID
+
+	var body UnholdParticipantJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UnholdParticipant(ctx, request.(UnholdParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnholdParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UnholdParticipantResponseObject); ok {
+		if err := validResponse.VisitUnholdParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UnmuteParticipant operation middleware
+func (sh *strictHandler) UnmuteParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	var request UnmuteParticipantRequestObject
+
+	request.ConferenceID = conferenceID
+	request.CallID = callID
+
+	var body UnmuteParticipantJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UnmuteParticipant(ctx, request.(UnmuteParticipantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnmuteParticipant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UnmuteParticipantResponseObject); ok {
+		if err := validResponse.VisitUnmuteParticipantResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -11855,6 +24141,110 @@ func (sh *strictHandler) UpdateNumber(w http.ResponseWriter, r *http.Request, nu
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(UpdateNumberResponseObject); ok {
 		if err := validResponse.VisitUpdateNumberResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListRecordings operation middleware
+func (sh *strictHandler) ListRecordings(w http.ResponseWriter, r *http.Request, params ListRecordingsParams) {
+	var request ListRecordingsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRecordings(ctx, request.(ListRecordingsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRecordings")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListRecordingsResponseObject); ok {
+		if err := validResponse.VisitListRecordingsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteRecording operation middleware
+func (sh *strictHandler) DeleteRecording(w http.ResponseWriter, r *http.Request, recordingID RecordingID) {
+	var request DeleteRecordingRequestObject
+
+	request.RecordingID = recordingID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteRecording(ctx, request.(DeleteRecordingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteRecording")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteRecordingResponseObject); ok {
+		if err := validResponse.VisitDeleteRecordingResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetRecording operation middleware
+func (sh *strictHandler) GetRecording(w http.ResponseWriter, r *http.Request, recordingID RecordingID) {
+	var request GetRecordingRequestObject
+
+	request.RecordingID = recordingID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRecording(ctx, request.(GetRecordingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRecording")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetRecordingResponseObject); ok {
+		if err := validResponse.VisitGetRecordingResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DownloadRecording operation middleware
+func (sh *strictHandler) DownloadRecording(w http.ResponseWriter, r *http.Request, recordingID RecordingID) {
+	var request DownloadRecordingRequestObject
+
+	request.RecordingID = recordingID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DownloadRecording(ctx, request.(DownloadRecordingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DownloadRecording")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DownloadRecordingResponseObject); ok {
+		if err := validResponse.VisitDownloadRecordingResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -33,7 +33,7 @@ func TestExamples(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				url := strings.NewReplacer("{call_id}", "call_live", "{application_id}", "app_01k8m2c4", "{number_id}", "num_01k8m2d9").Replace(path)
+				url := strings.NewReplacer("{call_id}", "call_live", "{conference_id}", "conf_live", "{application_id}", "app_01k8m2c4", "{number_id}", "num_01k8m2d9").Replace(path)
 				if r := f.ok(method, url, string(body)); r.status >= 300 {
 					t.Errorf("%s, %s: %d %s", op.OperationID, name, r.status, r.body)
 				}

@@ -61,6 +61,23 @@ func (c *recordingCommander) Do(ctx context.Context, cmd engine.Command) (engine
 		}
 		call := exampleCall(cmd.CallID, cmd.ProjectID)
 		return engine.Reply{Call: &call}, nil
+	case *engine.OpenConference:
+		c := exampleConference(cmd.ProjectID)
+		c.Name = cmd.Name
+		return engine.Reply{Conference: &c}, nil
+	case *engine.InspectConference:
+		if cmd.ConferenceID != "conf_live" {
+			return engine.Reply{}, engine.Errorf(engine.CodeConferenceNotFound, "there is no conference %q", cmd.ConferenceID)
+		}
+		c := exampleConference(cmd.ProjectID)
+		return engine.Reply{Conference: &c}, nil
+	case engine.ConferenceAction:
+		h := cmd.Conference()
+		if h.ConferenceID != "conf_live" {
+			return engine.Reply{}, engine.Errorf(engine.CodeConferenceNotFound, "there is no conference %q", h.ConferenceID)
+		}
+		c := exampleConference(h.ProjectID)
+		return engine.Reply{Conference: &c, CommandID: "cmd_made"}, nil
 	case engine.Action:
 		h := cmd.Head()
 		if h.CallID != "call_live" {
@@ -91,6 +108,14 @@ func (c *recordingCommander) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.commands)
+}
+
+func exampleConference(project string) engine.ConferenceInfo {
+	began := time.Date(2026, 10, 1, 12, 0, 1, 0, time.UTC)
+	return engine.ConferenceInfo{
+		ID: "conf_live", ProjectID: project, Name: "daily", State: engine.ConferenceActive, CreatedAt: began, LastSequence: 2,
+		Participants: []engine.ParticipantInfo{{CallID: "call_live", Role: engine.RoleModerator, JoinedAt: began}},
+	}
 }
 
 func exampleCall(callID, project string) engine.CallInfo {
@@ -161,7 +186,7 @@ func newFixture(tb testing.TB, change ...func(*api.Options)) *fixture {
 	o := api.Options{
 		Commander: f.commander, Store: store, Log: f.log, Keys: f.keys, Version: "test", ValidateResponses: true,
 		Logger:    slog.New(slog.NewTextHandler(f.logs, nil)),
-		Redeliver: func(context.Context, string, string) error { return nil },
+		Redeliver: func(context.Context, string, string) error { return nil }, Recordings: &cabinet{},
 	}
 	for _, c := range change {
 		c(&o)

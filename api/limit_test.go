@@ -82,7 +82,7 @@ func TestShutdown(t *testing.T) {
 	polled := make(chan reply, 2)
 	go func() { polled <- f.do("GET", "/v1/calls/call_live/events?after=1&wait_s=60", "") }()
 	go func() { polled <- f.do("GET", "/v1/events?from=now&wait_s=60", "") }()
-	for f.log.Stats().Followers < 2 { // the stream and the second poll
+	for s := f.log.Stats(); s.Followers < 2 || s.Waiters < 1; s = f.log.Stats() { // the stream, the second poll; the first
 		time.Sleep(time.Millisecond)
 	}
 	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)

@@ -21,6 +21,7 @@ func TestEveryOperation(t *testing.T) {
 	applications(t, f)
 	calls(t, f)
 	actions(t, f)
+	conferences(t, f)
 	events(t, f)
 	deliveries(t, f)
 	keys(t, f)
@@ -115,6 +116,10 @@ func actions(t *testing.T, f *fixture) {
 		"gather":   `{"prompt":{"url":"file:menu.wav"},"max_digits":4,"finish_on_key":"#","timeout_ms":5000,"inter_digit_timeout_ms":1000}`,
 		"bridge":   `{"to":"sip:bob@192.0.2.20","ring_timeout_s":30,"auth":{"username":"u","password":"p"},"on_peer_hangup":"continue"}`,
 		"unbridge": `{}`, "hold": `{"music":"file:m.wav"}`, "unhold": ``, "mute": `{"direction":"both"}`, "unmute": `{}`,
+		"pause_playback": ``, "resume_playback": `{}`, "seek_playback": `{"position_ms":100,"volume_db":-6}`,
+		"join": `{"conference":"daily","role":"coach","coach":["call_x"],"settings":{"music":"file:m.wav","max_participants":5}}`, "leave": ``,
+		"start_recording": `{"format":"ogg","tracks":"in","max_duration_s":60,"trim_silence":true}`, "stop_recording": ``,
+		"pause_recording": `{"fill":"cut"}`, "resume_recording": ``,
 		"send_dtmf": `{"digits":"1w2#"}`, "echo": `{"duration_ms":5}`, "wait": `{"duration_ms":5}`, "stop": `{"all":true}`,
 		"run": `{"instructions":[{"action":"answer"},{"action":"gather","prompt":{"url":"tone:dial"},"max_digits":1}],"mode":"append"}`,
 	}

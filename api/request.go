@@ -23,6 +23,7 @@ type request struct {
 	stream bool  // Server-Sent Events are asked for
 	err    error // a fault of ours, for the log
 	start  time.Time
+	header http.Header
 }
 
 type requestKey struct{}
@@ -44,7 +45,7 @@ func RequestIDFrom(ctx context.Context) string { return requestOf(ctx).id }
 // identify gives the request an id.
 func (s *Server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		req := &request{id: id.New("req"), start: time.Now()}
+		req := &request{id: id.New("req"), start: time.Now(), header: r.Header}
 		w.Header().Set("X-Request-Id", req.id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, req)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -23,6 +24,14 @@ type Commander interface {
 	Do(ctx context.Context, cmd engine.Command) (engine.Reply, error)
 }
 
+// Recordings are the files behind the records of recordings.
+type Recordings interface {
+	// Open reads the file of a recording that was saved; fs.ErrNotExist if it is gone.
+	Open(ctx context.Context, r engine.RecordingInfo) (file io.ReadSeekCloser, changed time.Time, err error)
+	// Delete removes it. One that is not there does not matter.
+	Delete(ctx context.Context, r engine.RecordingInfo) error
+}
+
 // Options is what a Server is made of. Commander, Store, Log and Keys are required.
 type Options struct {
 	Commander Commander
@@ -31,6 +40,8 @@ type Options struct {
 	Keys      *session.Keys
 	// Stream serves GET /v1/stream. The request has been authenticated: see KeyFrom.
 	Stream http.Handler
+	// Recordings are the files of recordings; nil: there are none.
+	Recordings Recordings
 	// Redeliver sends a webhook delivery once more; session.ErrNotFound or an *engine.Error if it cannot.
 	Redeliver func(ctx context.Context, project, deliveryID string) error
 	// CheckURL refuses URLs that customers may not give us; nil: by the rules of package egress.

@@ -50,6 +50,14 @@ var table = [...]Doc{
 		"No call of this id exists in the key's project, or it has ended so long ago that it was forgotten.",
 	},
 	{
+		engine.CodeConferenceNotFound, http.StatusNotFound, "There is no such conference",
+		"No conference of this id, and none that runs of this name, exists in the key's project.",
+	},
+	{
+		engine.CodeParticipantNotFound, http.StatusNotFound, "The call is not in this conference",
+		"The call has no seat in the conference, or has left it.",
+	},
+	{
 		engine.CodeNotFound, http.StatusNotFound, "There is no such resource",
 		"No resource of this id exists in the key's project, or the path names nothing that the API has.",
 	},
@@ -64,6 +72,14 @@ var table = [...]Doc{
 	{
 		engine.CodeCallEnded, http.StatusConflict, "The call has ended",
 		"The call exists, but is over: nothing can be done with it any more. Its record says when and why.",
+	},
+	{
+		engine.CodeConferenceEnded, http.StatusConflict, "The conference has ended",
+		"The conference exists, but is over: nothing can be done with it any more. A call that joins its name opens a new one.",
+	},
+	{
+		engine.CodeConferenceLocked, http.StatusConflict, "The conference is locked",
+		"The conference lets nobody but moderators in until it is unlocked.",
 	},
 	{
 		engine.CodeInvalidState, http.StatusConflict, "The call cannot do that now",

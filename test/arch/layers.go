@@ -25,6 +25,8 @@ func allowed() map[string][]string {
 		"engine/id":     {},
 		// the domain
 		"engine": {"engine/codec", "engine/media", "engine/mixer", "engine/dtmf", "engine/id"},
+		// what was said, in files
+		"engine/recording": with(engine),
 		// what outlives us, what is seen of us
 		"engine/session":             with(engine),
 		"engine/session/sessiontest": with(engine, "engine/session"),

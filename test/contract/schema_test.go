@@ -29,7 +29,18 @@ var structs = map[string]any{
 	"engine.Hold": engine.Hold{}, "engine.Unhold": engine.Unhold{}, "engine.Mute": engine.Mute{}, "engine.Unmute": engine.Unmute{},
 	"engine.SendDTMF": engine.SendDTMF{}, "engine.Echo": engine.Echo{}, "engine.Wait": engine.Wait{}, "engine.Stop": engine.Stop{},
 	"engine.Run": engine.Run{}, "engine.Application": engine.Application{}, "engine.Number": engine.Number{}, "engine.Event": engine.Event{},
-	"media.Quality": media.Quality{}, "session.Key": session.Key{}, "problem.Details": problem.Details{}, "problem.Field": problem.Field{},
+	"engine.Join": engine.Join{}, "engine.SeekPlayback": engine.SeekPlayback{}, "engine.LockConference": engine.LockConference{},
+	"engine.OpenConference": engine.OpenConference{}, "engine.StopConferencePlay": engine.StopConferencePlay{}, "engine.StopConferenceRecording": engine.StopConferenceRecording{},
+	"engine.DeafenParticipant": engine.DeafenParticipant{}, "engine.SetParticipant": engine.SetParticipant{}, "engine.Leave": engine.Leave{},
+	"engine.StartRecording": engine.StartRecording{}, "engine.UnholdParticipant": engine.UnholdParticipant{}, "engine.ConferenceInfo": engine.ConferenceInfo{},
+	"engine.KickParticipant": engine.KickParticipant{}, "engine.PauseConferenceRecording": engine.PauseConferenceRecording{}, "engine.ResumeRecording": engine.ResumeRecording{},
+	"engine.UnlockConference": engine.UnlockConference{}, "engine.PausePlayback": engine.PausePlayback{}, "engine.MuteParticipant": engine.MuteParticipant{},
+	"engine.PauseRecording": engine.PauseRecording{}, "engine.UndeafenParticipant": engine.UndeafenParticipant{}, "engine.PlayConference": engine.PlayConference{},
+	"engine.EndConference": engine.EndConference{}, "engine.ResumeConferenceRecording": engine.ResumeConferenceRecording{}, "engine.ParticipantInfo": engine.ParticipantInfo{},
+	"engine.ResumePlayback": engine.ResumePlayback{}, "engine.UnmuteParticipant": engine.UnmuteParticipant{}, "engine.RecordConference": engine.RecordConference{},
+	"engine.RecordingInfo": engine.RecordingInfo{}, "engine.StopRecording": engine.StopRecording{}, "engine.ConferenceSettings": engine.ConferenceSettings{},
+	"engine.HoldParticipant": engine.HoldParticipant{},
+	"media.Quality":          media.Quality{}, "session.Key": session.Key{}, "problem.Details": problem.Details{}, "problem.Field": problem.Field{},
 }
 
 // TestSchemasAreStructs: a schema that is mapped to a struct has the struct's properties, of the same types, and requires
