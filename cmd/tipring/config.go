@@ -43,6 +43,16 @@ type Config struct {
 	MediaDir      string        `name:"media_dir" default:"" help:"Folder of the prompts that file:name.wav names. Empty: media within data_dir. Prompts of the program stand behind it."`
 	MediaMaxBytes int64         `name:"media_max_bytes" default:"20971520" help:"Size up to which prompts are fetched from URLs."`
 
+	Codecs         []string `name:"codecs" default:"PCMU,PCMA,opus" help:"Codecs that calls may take, in the order in which they are offered. A call that is offered to us takes the first of the peer's that stands here, unless its application says otherwise."`
+	OpusComplexity int      `name:"opus_complexity" default:"0" help:"Complexity of the Opus encoder, 0 to 10. 0 costs a fifth of 10 and sounds nearly the same."`
+	OpusBitrate    int      `name:"opus_bitrate" default:"0" help:"Bits per second of encoded Opus at most. 0: what the bandwidth of the audio needs."`
+	OpusDTX        bool     `name:"opus_dtx" default:"false" help:"Whether nothing is sent while nothing is said, to peers that take it."`
+	OpusFECLoss    float64  `name:"opus_fec_loss" default:"2" help:"Packet loss in percent, as the far end reports it, from which Opus is sent with forward error correction. -1: never."`
+
+	RecordingsDir     string        `name:"recordings_dir" group:"Recordings" default:"" help:"Folder of the recordings. Empty: recordings within data_dir."`
+	RecordingsKeep    time.Duration `name:"recordings_keep" default:"0s" help:"How long recordings are kept. 0s: until they are deleted."`
+	RecordingsMinFree int64         `name:"recordings_min_free" default:"268435456" help:"Bytes that recordings leave free on their disk: recording stops there, the call goes on."`
+
 	MaxCalls        int           `name:"max_calls" group:"Calls" default:"0" help:"Calls at once; more are refused with 503. 0: no limit."`
 	MaxCallDuration time.Duration `name:"max_call_duration" default:"4h" help:"How long an answered call may last if it was given no limit of its own."`
 	AnswerTimeout   time.Duration `name:"answer_timeout" default:"3m" help:"How long an inbound call may wait for its application to answer it."`

@@ -24,6 +24,10 @@ type demo struct {
 func demos() []demo {
 	return []demo{
 		{"echo", "Echo: you hear yourself", `[{"action":"answer"},{"action":"echo"}]`},
+		{"room", "Room: everybody who calls hears the others", `[
+			{"action":"answer"},
+			{"action":"join","conference":"room","settings":{"entry_tone":"tone:660/150,880/150","exit_tone":"tone:880/150,660/150",
+				"music":"file:alone.wav"}}]`},
 		{"demo", "Demo: greets, takes digits and says them back", `[
 			{"action":"answer"},
 			{"action":"play","url":"file:welcome.wav"},
@@ -94,6 +98,7 @@ func writeBanner(w io.Writer, key, httpAddress, sipAddress string) {
   API key                 %s
   Call it                 sip:echo@%s   you hear yourself
                           sip:demo@%s   keys and prompts
+                          sip:room@%s   call it twice and talk
 
   Try:
     export TIPRING_KEY=%s
@@ -101,5 +106,5 @@ func writeBanner(w io.Writer, key, httpAddress, sipAddress string) {
 
   Ctrl-C ends it.
 
-`, versionText(), httpAddress, key, sipAddress, sipAddress, key, httpAddress)
+`, versionText(), httpAddress, key, sipAddress, sipAddress, sipAddress, key, httpAddress)
 }

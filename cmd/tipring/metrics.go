@@ -11,6 +11,7 @@ func (n *node) metrics() {
 	n.logMetrics()
 	n.mediaMetrics()
 	n.sipMetrics()
+	n.recordingMetrics()
 	m.Counter("calls_refused_total", "Calls that the engine refused: no number, no room, or stopping.",
 		func() float64 { return float64(n.engine.Stats().Refused) })
 	m.Counter("call_panics_total", "Faults of ours that ended one call each.",
@@ -109,3 +110,16 @@ func (n *node) sipMetrics() {
 }
 
 func seconds(d time.Duration) float64 { return d.Seconds() }
+
+func (n *node) recordingMetrics() {
+	m := n.monitor
+	m.Gauge("recordings_running", "Recordings that are not complete yet.", func() float64 { return float64(n.recordings.Stats().Running) })
+	m.Counter("recordings_bytes_total", "Bytes of recordings written.", func() float64 { return float64(n.recordings.Stats().Bytes) })
+	m.Counter("recordings_dropped_total", "Packet times that recordings lost since the disk was too slow.",
+		func() float64 { return float64(n.recordings.Stats().Dropped) })
+	m.CounterBy("recordings_total", "Recordings, by what became of them.", "outcome", func() map[string]float64 {
+		st := n.recordings.Stats()
+		return map[string]float64{"saved": float64(st.Saved), "failed": float64(st.Failed)}
+	})
+	m.Gauge("conferences", "Conferences that live here.", func() float64 { return float64(n.engine.Stats().Conferences) })
+}

@@ -22,6 +22,7 @@ import (
 	"github.com/tipring/tipring/engine"
 	"github.com/tipring/tipring/engine/egress"
 	"github.com/tipring/tipring/engine/monitor"
+	"github.com/tipring/tipring/engine/recording"
 	"github.com/tipring/tipring/engine/rtp"
 	"github.com/tipring/tipring/engine/session"
 	"github.com/tipring/tipring/engine/sip"
@@ -40,17 +41,18 @@ type node struct {
 	apiKey  string // of dev mode
 	monitor *monitor.Monitor
 
-	store     session.Store
-	log       *session.Log
-	directory *session.Directory
-	keys      *session.Keys
-	egress    *egress.Client
-	rtp       *rtp.Engine
-	layer     *transaction.Layer
-	door      *sip.Door
-	engine    *engine.Engine
-	webhooks  *webhook.Service
-	stream    *stream.Server
+	store      session.Store
+	recordings *recording.Disk
+	log        *session.Log
+	directory  *session.Directory
+	keys       *session.Keys
+	egress     *egress.Client
+	rtp        *rtp.Engine
+	layer      *transaction.Layer
+	door       *sip.Door
+	engine     *engine.Engine
+	webhooks   *webhook.Service
+	stream     *stream.Server
 
 	http, admin net.Listener
 	failed      chan error // of parts that the node cannot do without
@@ -70,7 +72,7 @@ func newNode(ctx context.Context, c *Config, logger *slog.Logger) (*node, error)
 		n.name = host
 	}
 	for _, build := range []func(context.Context) error{
-		n.listen, n.openStore, n.openMedia, n.openCalls, n.openAPI, n.start,
+		n.listen, n.openStore, n.openRecordings, n.openMedia, n.openCalls, n.openAPI, n.start,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, errors.Join(err, n.close())
@@ -199,7 +201,7 @@ func (n *node) openMedia(context.Context) (err error) {
 	}
 	n.rtp, err = rtp.New(rtp.Options{
 		Bind: n.config.RTPBind, MinPort: n.config.RTPPorts.First, MaxPort: n.config.RTPPorts.Last, Shards: threads,
-		MediaTimeout: n.config.MediaTimeout, Log: n.logger,
+		MediaTimeout: n.config.MediaTimeout, Opus: n.config.opus(), Log: n.logger,
 	})
 	if err != nil {
 		return err
@@ -240,7 +242,8 @@ func (n *node) openCalls(ctx context.Context) (err error) {
 	}
 	n.onClose(n.layer.Close)
 	n.door, err = sip.New(sip.Options{
-		Layer: n.layer, Media: n.rtp, MediaAddress: n.mediaAddress(), SessionExpires: n.config.SIPSessionExpires, Log: n.logger,
+		Layer: n.layer, Media: n.rtp, MediaAddress: n.mediaAddress(), Codecs: n.config.codecs(),
+		SessionExpires: n.config.SIPSessionExpires, Log: n.logger,
 		Accept: func(in engine.Incoming, leg engine.Leg) error {
 			if _, err := n.engine.Accept(in, leg); err != nil {
 				return err
@@ -253,9 +256,10 @@ func (n *node) openCalls(ctx context.Context) (err error) {
 	}
 	n.engine = engine.New(engine.Options{
 		Node: n.name, Sink: n.monitor.Sink(n.log), Directory: n.directory, Records: n.store,
-		Dialers: map[string]engine.Dialer{"sip": n.door},
-		Prompts: engine.NewLibrary(engine.LibraryOptions{Files: files, Fetch: n.egress.Fetch}),
-		Log:     n.logger, MaxCalls: n.config.MaxCalls, MaxDuration: n.config.MaxCallDuration,
+		Dialers:   map[string]engine.Dialer{"sip": n.door},
+		Prompts:   engine.NewLibrary(engine.LibraryOptions{Files: files, Fetch: n.egress.Fetch}),
+		Recorders: n.recordings,
+		Log:       n.logger, MaxCalls: n.config.MaxCalls, MaxDuration: n.config.MaxCallDuration,
 		AskTimeout: n.config.AskTimeout, AnswerTimeout: n.config.AnswerTimeout,
 	})
 	return nil
@@ -271,7 +275,7 @@ func (n *node) openLog(ctx context.Context) error {
 		}
 		return nil
 	})
-	lost, err := session.EndLost(ctx, n.store, n.log, n.name)
+	lost, err := session.EndLost(ctx, n.store, n.log, n.name, n.recovered)
 	if err != nil {
 		return err
 	}
@@ -325,8 +329,8 @@ func (n *node) openAPI(context.Context) error {
 	})
 	server, err := api.New(api.Options{
 		Commander: n.engine, Store: n.directory.Fresh(n.store), Log: n.log, Keys: n.keys, Stream: n.stream, CheckURL: n.egress.Check,
-		Redeliver: n.webhooks.Redeliver,
-		Logger:    n.logger, Version: versionText(), Rate: n.config.APIRate, Origins: n.config.APIOrigins,
+		Redeliver: n.webhooks.Redeliver, Recordings: recordingFiles{n.recordings},
+		Logger: n.logger, Version: versionText(), Rate: n.config.APIRate, Origins: n.config.APIOrigins,
 		AllowPrivateURLs: n.config.AllowPrivateURLs,
 	})
 	if err != nil {
@@ -361,6 +365,7 @@ func (n *node) serveHTTP(what string, s *http.Server, l net.Listener, before fun
 func (n *node) start(context.Context) error {
 	n.metrics()
 	n.background("store", n.prune)
+	n.background("memory", n.tidy)
 	n.background("webhooks", n.webhooks.Run)
 	n.onClose(func() error { n.settleWebhooks(); return n.closeLog(endTimeout) })
 	n.background("sip", n.door.Serve)
@@ -378,6 +383,9 @@ func (n *node) prune(ctx context.Context) error {
 	for {
 		if err := n.store.Prune(ctx, time.Now().Add(-n.config.Retention)); err != nil && ctx.Err() == nil {
 			n.logger.Error("old events and calls could not be removed", "error", err)
+		}
+		if err := n.pruneRecordings(ctx); err != nil && ctx.Err() == nil {
+			n.logger.Error("old recordings could not be removed", "error", err)
 		}
 		select {
 		case <-tick.C:

@@ -51,6 +51,7 @@ func (c *Config) validate() []error {
 	check("rtp_ports", c.RTPPorts.First >= 1024 && c.RTPPorts.Last <= 65535 && c.RTPPorts.Last-c.RTPPorts.First >= 3,
 		"%d-%d is no range for calls: it is to have at least 4 ports, from 1024 to 65535", c.RTPPorts.First, c.RTPPorts.Last)
 	check("rtp_bind", c.RTPBind.IsValid(), "is empty: write 0.0.0.0 for all addresses")
+	c.validateAudio(check)
 	check("data_dir", c.DataDir != "", "is empty: name a folder")
 	for _, n := range []struct {
 		name  string
@@ -79,6 +80,21 @@ func (c *Config) validate() []error {
 		check("media_dir", err == nil && info.IsDir(), "%s is no folder: make it first", c.MediaDir)
 	}
 	return errs
+}
+
+// validateAudio looks at the settings of codecs and recordings.
+func (c *Config) validateAudio(check func(name string, ok bool, format string, args ...any)) {
+	for _, name := range c.Codecs {
+		_, known := audioCodec(name)
+		check("codecs", known, "%q is none of %s", name, strings.Join(audioCodecs(), ", "))
+	}
+	check("codecs", len(c.Codecs) > 0, "is empty: name one of %s at least", strings.Join(audioCodecs(), ", "))
+	check("opus_complexity", c.OpusComplexity >= 0 && c.OpusComplexity <= 10, "%d is not within 0 and 10", c.OpusComplexity)
+	check("opus_bitrate", c.OpusBitrate == 0 || c.OpusBitrate >= 6000 && c.OpusBitrate <= 510_000,
+		"%d is not within 6000 and 510000", c.OpusBitrate)
+	check("opus_fec_loss", c.OpusFECLoss >= -1 && c.OpusFECLoss <= 100, "%g is not within -1 and 100", c.OpusFECLoss)
+	check("recordings_keep", c.RecordingsKeep >= 0, "%v is negative", c.RecordingsKeep)
+	check("recordings_min_free", c.RecordingsMinFree >= 0, "%d is negative", c.RecordingsMinFree)
 }
 
 // checkListen wants host:port with a port in numbers; the host may be missing.
