@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -31,15 +32,22 @@ type Event struct {
 	Data          map[string]any `json:"data"`
 }
 
-// Text is a member of the event's data as text; "a.b" goes a level down. "" if there is none.
+// Text is a member of the event's data as text; "a.b" goes a level down, "a.0" into a list. "" if there is none.
 func (e Event) Text(path string) string {
 	var v any = e.Data
 	for key := range strings.SplitSeq(path, ".") {
-		m, ok := v.(map[string]any)
-		if !ok {
+		switch in := v.(type) {
+		case map[string]any:
+			v = in[key]
+		case []any:
+			i, err := strconv.Atoi(key)
+			if err != nil || i < 0 || i >= len(in) {
+				return ""
+			}
+			v = in[i]
+		default:
 			return ""
 		}
-		v = m[key]
 	}
 	switch v := v.(type) {
 	case nil:
