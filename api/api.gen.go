@@ -821,6 +821,9 @@ type ListEventsParams struct {
 	// CallID Only events of this call.
 	CallID *string `form:"call_id,omitempty" json:"call_id,omitempty"`
 
+	// ConferenceID Only events of this conference, by its id.
+	ConferenceID *string `form:"conference_id,omitempty" json:"conference_id,omitempty"`
+
 	// ApplicationID Only events of this application.
 	ApplicationID *string `form:"application_id,omitempty" json:"application_id,omitempty"`
 
@@ -3878,6 +3881,19 @@ func (siw *ServerInterfaceWrapper) ListEvents(w http.ResponseWriter, r *http.Req
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "call_id"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "conference_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "conference_id", r.URL.Query(), &params.ConferenceID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "conference_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conference_id", Err: err})
 		}
 		return
 	}

@@ -161,7 +161,9 @@ func (h *handlers) waitEvents(
 
 // eventFilter is the filter of GET /v1/events, as a subscription of /v1/stream has it.
 func eventFilter(p ListEventsParams) func(*engine.Event) bool {
-	filter := stream.Subscription{CallID: or(p.CallID, ""), ApplicationID: or(p.ApplicationID, "")}
+	filter := stream.Subscription{
+		CallID: or(p.CallID, ""), ConferenceID: or(p.ConferenceID, ""), ApplicationID: or(p.ApplicationID, ""),
+	}
 	if p.Types != nil {
 		filter.Types = strings.Split(*p.Types, ",")
 	}

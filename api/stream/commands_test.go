@@ -62,6 +62,35 @@ func TestCommands(t *testing.T) {
 	c.expect("pong")
 }
 
+// TestConferenceCommands: a command with a conference steers it, and with a call as well that call's seat.
+func TestConferenceCommands(t *testing.T) {
+	s := newSite(t, allScopes, nil)
+	s.do.answer = func(_ context.Context, cmd engine.Command) (engine.Reply, error) {
+		a := cmd.(engine.ConferenceAction).Conference()
+		r := engine.Reply{CommandID: a.CommandID, Conference: &engine.ConferenceInfo{ID: a.ConferenceID}}
+		if a.Participant != "" {
+			r.Participant = &engine.ParticipantInfo{CallID: a.Participant}
+		}
+		return r, nil
+	}
+	c := s.dial()
+	c.send(`{"type":"command","command_id":"c1","conference_id":"daily","action":"lock"}`)
+	if m := c.expect("reply"); m.Status != "accepted" || m.CommandID != "c1" || m.ConferenceID != "daily" || m.Participant != nil {
+		t.Errorf("lock: %+v", m)
+	}
+	c.send(`{"type":"command","command_id":"c2","conference_id":"daily","call_id":"call_1","action":"set","volume_db":-6}`)
+	if m := c.expect("reply"); m.Status != "accepted" || m.CallID != "call_1" || !strings.Contains(string(m.Participant), "call_1") {
+		t.Errorf("set: %+v", m)
+	}
+	got := s.do.commands()
+	if lock := got[0].(*engine.LockConference); lock.ProjectID != project || lock.Target() != "daily" {
+		t.Errorf("the engine got %+v", lock)
+	}
+	if set := got[1].(*engine.SetParticipant); set.Participant != "call_1" || *set.VolumeDB != -6 || set.CommandID != "c2" {
+		t.Errorf("the engine got %+v", set)
+	}
+}
+
 func TestBadFrames(t *testing.T) {
 	for frame, want := range map[string]struct {
 		typ     string
@@ -80,15 +109,18 @@ func TestBadFrames(t *testing.T) {
 		`{"type":"ack","cursor":1}`:            {"error", engine.CodeValidation, "/cursor"},
 		`{"type":"command"}`:                   {"error", engine.CodeValidation, "/action"},
 		`{"type":"command","action":"answer"}`: {"error", engine.CodeValidation, "/call_id"},
-		`{"type":"command","command_id":"c","action":"answer"}`:                        {"reply", engine.CodeValidation, "/call_id"},
-		`{"type":"command","command_id":"c","call_id":"call_1","action":"dance"}`:      {"reply", engine.CodeValidation, "/action"},
-		`{"type":"command","command_id":"c","call_id":"call_1","action":"play","u":1}`: {"reply", engine.CodeValidation, "/u"},
-		`{"type":"command","command_id":"c","call_id":5,"action":"play"}`:              {"reply", engine.CodeValidation, "/call_id"},
-		`{"type":"command","command_id":"c","call_id":"call_1","action":"originate"}`:  {"reply", engine.CodeValidation, "/call_id"},
-		`{"type":"command","command_id":"c","action":"originate","two":"x"}`:           {"reply", engine.CodeValidation, "/two"},
-		`{"type":"instructions","event_id":"e","instructions":[{"action":"run"}]}`:     {"reply", engine.CodeValidation, "/action"},
-		`{"type":"instructions","event_id":"e","instructions":[],"mode":"x"}`:          {"reply", engine.CodeValidation, "/mode"},
-		`{"type":"instructions","event_id":"e","instructions":[]}`:                     {"reply", engine.CodeValidation, "/call_id"},
+		`{"type":"command","command_id":"c","action":"answer"}`:                                 {"reply", engine.CodeValidation, "/call_id"},
+		`{"type":"command","command_id":"c","call_id":"call_1","action":"dance"}`:               {"reply", engine.CodeValidation, "/action"},
+		`{"type":"command","command_id":"c","call_id":"call_1","action":"play","u":1}`:          {"reply", engine.CodeValidation, "/u"},
+		`{"type":"command","command_id":"c","call_id":5,"action":"play"}`:                       {"reply", engine.CodeValidation, "/call_id"},
+		`{"type":"command","command_id":"c","call_id":"call_1","action":"originate"}`:           {"reply", engine.CodeValidation, "/call_id"},
+		`{"type":"command","command_id":"c","action":"originate","two":"x"}`:                    {"reply", engine.CodeValidation, "/two"},
+		`{"type":"command","command_id":"c","conference_id":"r","action":"mute"}`:               {"reply", engine.CodeValidation, "/action"},
+		`{"type":"command","command_id":"c","conference_id":"r","call_id":"x","action":"lock"}`: {"reply", engine.CodeValidation, "/action"},
+		`{"type":"command","command_id":"c","conference_id":"r","action":"lock","loud":1}`:      {"reply", engine.CodeValidation, "/loud"},
+		`{"type":"instructions","event_id":"e","instructions":[{"action":"run"}]}`:              {"reply", engine.CodeValidation, "/action"},
+		`{"type":"instructions","event_id":"e","instructions":[],"mode":"x"}`:                   {"reply", engine.CodeValidation, "/mode"},
+		`{"type":"instructions","event_id":"e","instructions":[]}`:                              {"reply", engine.CodeValidation, "/call_id"},
 	} {
 		t.Run(frame, func(t *testing.T) {
 			s := newSite(t, allScopes, nil)

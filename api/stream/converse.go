@@ -211,7 +211,7 @@ func (c *conversation) refuse(f any, err error) {
 	r := replyFrame{}
 	switch f := f.(type) {
 	case *commandFrame:
-		r.CommandID, r.CallID = f.commandID, f.callID
+		r.CommandID, r.CallID, r.ConferenceID = f.commandID, f.callID, f.conferenceID
 	case *instructionsFrame:
 		r.CommandID, r.CallID, r.EventID = f.CommandID, f.CallID, f.EventID
 	}
@@ -268,10 +268,15 @@ func (c *conversation) instructions(f *instructionsFrame) {
 }
 
 func (c *conversation) command(f *commandFrame) {
-	r := replyFrame{CommandID: f.commandID, CallID: f.callID}
-	if f.originate != nil {
+	r := replyFrame{CommandID: f.commandID, CallID: f.callID, ConferenceID: f.conferenceID}
+	switch {
+	case f.originate != nil:
 		f.originate.ProjectID = c.t.Project
 		c.submit(r, f.originate)
+		return
+	case f.conference != nil:
+		f.conference.Conference().ProjectID = c.t.Project
+		c.submit(r, f.conference)
 		return
 	}
 	if c.t.Steered != nil {
@@ -319,6 +324,7 @@ func (c *conversation) do(ctx context.Context, cmd engine.Command) (r engine.Rep
 func (c *conversation) reply(r replyFrame, reply engine.Reply, err error) {
 	r.Type, r.Status = "reply", "accepted"
 	r.Call, r.Replayed = reply.Call, reply.Replayed
+	r.Conference, r.Participant, r.RecordingID = reply.Conference, reply.Participant, reply.RecordingID
 	if r.CommandID == "" {
 		r.CommandID = reply.CommandID
 	}

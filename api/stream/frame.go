@@ -33,14 +33,18 @@ type (
 		Event   *engine.Event  `json:"event"`
 	}
 	replyFrame struct {
-		Type      string           `json:"type"` // "reply"
-		CommandID string           `json:"command_id,omitempty"`
-		EventID   string           `json:"event_id,omitempty"`
-		CallID    string           `json:"call_id,omitempty"`
-		Status    string           `json:"status"` // "accepted", "error"
-		Replayed  bool             `json:"replayed,omitempty"`
-		Call      *engine.CallInfo `json:"call,omitempty"`
-		Error     *problem.Details `json:"error,omitempty"`
+		Type         string                  `json:"type"` // "reply"
+		CommandID    string                  `json:"command_id,omitempty"`
+		EventID      string                  `json:"event_id,omitempty"`
+		CallID       string                  `json:"call_id,omitempty"`
+		ConferenceID string                  `json:"conference_id,omitempty"`
+		Status       string                  `json:"status"` // "accepted", "error"
+		Replayed     bool                    `json:"replayed,omitempty"`
+		Call         *engine.CallInfo        `json:"call,omitempty"`
+		Conference   *engine.ConferenceInfo  `json:"conference,omitempty"`
+		Participant  *engine.ParticipantInfo `json:"participant,omitempty"`
+		RecordingID  string                  `json:"recording_id,omitempty"`
+		Error        *problem.Details        `json:"error,omitempty"`
 	}
 	laggedFrame struct {
 		Type   string         `json:"type"` // "lagged"
@@ -59,6 +63,7 @@ type (
 type Subscription struct {
 	Types         []string        `json:"types,omitempty"` // types, or prefixes ending in "*"
 	CallID        string          `json:"call_id,omitempty"`
+	ConferenceID  string          `json:"conference_id,omitempty"`
 	ApplicationID string          `json:"application_id,omitempty"`
 	After         *session.Cursor `json:"after,omitempty"` // nil: from now on; "": from the log's start
 }
@@ -66,6 +71,7 @@ type Subscription struct {
 // Match reports whether the subscriber wants e.
 func (s *Subscription) Match(e *engine.Event) bool {
 	return (s.CallID == "" || s.CallID == e.CallID) &&
+		(s.ConferenceID == "" || s.ConferenceID == e.ConferenceID) &&
 		(s.ApplicationID == "" || s.ApplicationID == e.ApplicationID) &&
 		MatchType(s.Types, e.Type)
 }
@@ -83,10 +89,13 @@ func MatchType(patterns []string, typ string) bool {
 // Frames that arrive.
 type (
 	commandFrame struct {
-		commandID string
-		callID    string
-		originate *engine.Originate // or
-		action    engine.Action
+		commandID    string
+		callID       string
+		conferenceID string
+
+		originate  *engine.Originate // or
+		action     engine.Action     // or
+		conference engine.ConferenceAction
 	}
 	instructionsFrame struct {
 		CommandID string `json:"command_id"`
@@ -156,7 +165,9 @@ func decodeCommand(fields map[string]json.RawMessage) (*commandFrame, error) {
 	for _, member := range []struct {
 		name string
 		to   *string
-	}{{"command_id", &f.commandID}, {"call_id", &f.callID}, {"action", &name}} {
+	}{
+		{"command_id", &f.commandID}, {"call_id", &f.callID}, {"conference_id", &f.conferenceID}, {"action", &name},
+	} {
 		raw, ok := fields[member.name]
 		if !ok {
 			continue
@@ -180,6 +191,9 @@ func decodeCommand(fields map[string]json.RawMessage) (*commandFrame, error) {
 	if err != nil {
 		return f, engine.Errorf(problem.CodeMalformed, "not JSON: %v", err)
 	}
+	if f.conferenceID != "" {
+		return f, f.decodeConference(name, params)
+	}
 	action, err := engine.DecodeAction(name, params)
 	if err != nil {
 		return f, err
@@ -190,6 +204,16 @@ func decodeCommand(fields map[string]json.RawMessage) (*commandFrame, error) {
 	f.action = action
 	f.action.Head().CallID, f.action.Head().CommandID = f.callID, f.commandID
 	return f, nil
+}
+
+// decodeConference reads a command to a conference or, with a call, to its seat there.
+func (f *commandFrame) decodeConference(name string, params []byte) (err error) {
+	if f.conference, err = engine.DecodeConferenceAction(name, f.callID != "", params); err != nil {
+		return err
+	}
+	head := f.conference.Conference()
+	head.ConferenceID, head.Participant, head.CommandID = f.conferenceID, f.callID, f.commandID
+	return nil
 }
 
 func decodeFields(fields map[string]json.RawMessage, v any) error {

@@ -65,6 +65,7 @@ func FuzzFrame(f *testing.F) {
 	for _, s := range []string{
 		`{"type":"subscribe","types":["call.*"],"call_id":"call_1","after":"7"}`,
 		`{"type":"command","command_id":"c","call_id":"call_1","action":"gather","prompt":{"url":"tone:x"}}`,
+		`{"type":"command","conference_id":"r","call_id":"call_1","action":"set","role":"coach","coach":["call_2"]}`,
 		`{"type":"command","action":"originate","to":"sip:a@b","instructions":[{"action":"answer"}]}`,
 		`{"type":"instructions","event_id":"e","instructions":[{"action":"play","url":"x"}],"mode":"append"}`,
 		`{"type":"ack","cursor":"9"}`, `{"type":"ping"}`, `{"type":null}`, `{"TYPE":"ping","type":"ack"}`, `[[[[`,
@@ -81,8 +82,17 @@ func FuzzFrame(f *testing.F) {
 		}
 		switch v := frame.(type) {
 		case *commandFrame:
-			if (v.originate == nil) == (v.action == nil) {
-				t.Fatal("a command is an action or an originate")
+			forms := 0
+			for _, is := range []bool{v.originate != nil, v.action != nil, v.conference != nil} {
+				if is {
+					forms++
+				}
+			}
+			if forms != 1 {
+				t.Fatal("a command is an action, one on a conference, or an originate")
+			}
+			if v.conference != nil && v.conference.Target() == "" {
+				t.Fatal("an action on no conference")
 			}
 			if v.action != nil && v.action.Head().CallID == "" {
 				t.Fatal("an action without a call")

@@ -108,17 +108,19 @@ type client struct {
 
 // message is any frame of ours.
 type message struct {
-	Type      string          `json:"type"`
-	Cursor    session.Cursor  `json:"cursor"`
-	After     session.Cursor  `json:"after"`
-	Request   bool            `json:"request"`
-	Event     engine.Event    `json:"event"`
-	CommandID string          `json:"command_id"`
-	EventID   string          `json:"event_id"`
-	CallID    string          `json:"call_id"`
-	Status    string          `json:"status"`
-	Call      json.RawMessage `json:"call"`
-	Error     struct {
+	Type         string          `json:"type"`
+	Cursor       session.Cursor  `json:"cursor"`
+	After        session.Cursor  `json:"after"`
+	Request      bool            `json:"request"`
+	Event        engine.Event    `json:"event"`
+	CommandID    string          `json:"command_id"`
+	EventID      string          `json:"event_id"`
+	CallID       string          `json:"call_id"`
+	Status       string          `json:"status"`
+	ConferenceID string          `json:"conference_id"`
+	Participant  json.RawMessage `json:"participant"`
+	Call         json.RawMessage `json:"call"`
+	Error        struct {
 		Code   engine.Code `json:"code"`
 		Status int         `json:"status"`
 		Errors []struct {

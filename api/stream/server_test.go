@@ -33,7 +33,16 @@ func TestSubscribeFilters(t *testing.T) {
 			t.Errorf("got %+v, want %s", m, want)
 		}
 	}
-	c.send(`{"type":"subscribe"}`) // replaces
+	c.send(`{"type":"subscribe","conference_id":"conf_1"}`) // replaces
+	c.expect("subscribed")
+	s.publish("call_1", "call.answered")
+	s.log.Publish(engine.Event{
+		ID: "evt_c", Type: "conference.locked", Sequence: 1, ProjectID: project, ConferenceID: "conf_1",
+	})
+	if m := c.expect("event"); m.Event.ConferenceID != "conf_1" || m.Event.Type != "conference.locked" {
+		t.Errorf("got %+v, want that of the conference", m)
+	}
+	c.send(`{"type":"subscribe"}`)
 	c.expect("subscribed")
 	s.publish("call_2", "call.initiated")
 	if m := c.expect("event"); m.Event.CallID != "call_2" {
