@@ -149,7 +149,6 @@ func TestWhoSpeaks(t *testing.T) {
 	c := n.Client()
 	c.Answering("talk", map[string]any{"on_idle": "wait", "instructions": []any{do("join", "conference", "talk")}})
 	s := gathered(t, n, c, "talk", 400, 600)
-	s[1].Play(phone.Silence())
 	conference := c.Must(http.MethodGet, "/v1/conferences/talk", nil).Text("id")
 	find := func(typ, call string) func() bool {
 		return func() bool {
@@ -164,6 +163,8 @@ func TestWhoSpeaks(t *testing.T) {
 		}
 	}
 	harness.Eventually(t, "the first speaks", find("conference.participant.speaking_started", s[0].id), nil)
+	harness.Eventually(t, "the second speaks", find("conference.participant.speaking_started", s[1].id), nil)
+	s[1].Play(phone.Silence())
 	harness.Eventually(t, "the second fell silent", find("conference.participant.speaking_stopped", s[1].id), nil)
 	time.Sleep(time.Second) // a steady voice must not be gated away
 	s[1].WaitTone(400)

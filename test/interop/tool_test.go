@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"math"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -41,18 +42,13 @@ func need(t *testing.T, program, pkg string) string {
 // do is an instruction.
 func do(action string, params ...any) harness.Instruction { return harness.Do(action, params...) }
 
-// freeUDP is a port of 127.0.0.1 that is free now, with the next ones.
+// freeUDP is an even port of 127.0.0.1 that is free now, with the next ones. It lies below the ports that the system
+// hands out by itself, so that nobody gets it by chance before the tool has taken it.
 func freeUDP(t *testing.T) int {
 	t.Helper()
-	for range 50 {
-		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := c.LocalAddr().(*net.UDPAddr).Port
-		c.Close()
-		free := port%2 == 0
-		for i := 1; i < 4 && free; i++ {
+	for range 200 {
+		port, free := 20_000+2*rand.IntN(6_000), true
+		for i := 0; i < 4 && free; i++ {
 			n, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port + i})
 			if free = err == nil; free {
 				n.Close()
