@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/tipring/tipring/engine"
@@ -96,13 +95,7 @@ func (h *handlers) ListConferenceEvents(
 	if err != nil {
 		return nil, err
 	}
-	body := EventList{Data: []Event{}, HasMore: len(events) > limit || len(events) == maxLimit}
-	for _, e := range events[:min(limit, len(events))] {
-		body.Data = append(body.Data, e.Event)
-		after = e.Sequence
-	}
-	body.NextCursor = strconv.FormatUint(after, 10)
-	return ListConferenceEvents200JSONResponse(body), nil
+	return ListConferenceEvents200JSONResponse(pageOfEvents(events, after, limit)), nil
 }
 
 // ListParticipants implements StrictServerInterface.

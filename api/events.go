@@ -28,13 +28,19 @@ func (h *handlers) ListCallEvents(ctx context.Context, r ListCallEventsRequestOb
 	if err != nil {
 		return nil, err
 	}
+	return ListCallEvents200JSONResponse(pageOfEvents(events, after, limit)), nil
+}
+
+// pageOfEvents is the page of at most limit events behind the sequence after; one more event than limit, or as many as
+// can be asked for, says that there is more.
+func pageOfEvents(events []session.Logged, after uint64, limit int) EventList {
 	body := EventList{Data: []Event{}, HasMore: len(events) > limit || len(events) == maxLimit}
 	for _, e := range events[:min(limit, len(events))] {
 		body.Data = append(body.Data, e.Event)
 		after = e.Sequence
 	}
 	body.NextCursor = strconv.FormatUint(after, 10)
-	return ListCallEvents200JSONResponse(body), nil
+	return body
 }
 
 // mustExist refuses to wait for a call that there is not.
