@@ -290,6 +290,7 @@ func TestSlowDisk(t *testing.T) {
 		d := newDisk(t, Options{Queue: time.Second})
 		r := start(t, d, engine.RecordingSpec{Codec: pcmu(), Rate: 8000, Options: engine.RecordingOptions{Tracks: "in"}})
 		pcm := tone(8000, 500, turnTime)[0]
+		synctest.Wait() // the writer has begun the file
 		// No time passes, so the writer does not come: a second fits, and the rest does not.
 		for range 200 {
 			r.Frame(media.Out, silent())
