@@ -71,6 +71,8 @@ type Quality struct {
 	RoundTripMS     float64 `json:"round_trip_ms"`       // from RTCP; 0 if unknown
 	RemoteLoss      float64 `json:"remote_loss_percent"` // as the far end reports
 	RemoteJitterMS  float64 `json:"remote_jitter_ms"`    //
+	JitterBufferMS  float64 `json:"jitter_buffer_ms"`    // that packets wait for late ones; 0: nobody needs them in order
+	ConcealedMS     uint64  `json:"concealed_ms"`        // of audio that was made up for what did not come in time
 	MOS             float64 `json:"mos"`                 // E-model estimate, 1 to 4.5; 0 without packets
 	RemoteAddress   string  `json:"remote_address,omitempty"`
 	LocalAddress    string  `json:"local_address,omitempty"`

@@ -27,8 +27,10 @@ type inbound struct {
 	frameValid bool
 	rest       []int16   // decoded and not given yet, of packets that are no packet time long
 	lostInRow  int       // packet times that were concealed
+	concealed  uint64    // packet times, in all
 	direct     bool      // somebody on this thread pulls the mic by ReadFrame
 	directTurn int64     // when last
+	directRate int       // in Hz, that it can use
 	exchange   *exchange // towards a reader on another thread
 }
 
@@ -113,6 +115,9 @@ func (s *Session) receiveAudio(sh *shard, h header, start, end int) {
 	if h.payloadType == payloadCN && s.params.RecvPT != payloadCN {
 		for _, hearer := range s.hearers {
 			hearer.skip(sh, h)
+		}
+		if s.in.jitter != nil {
+			s.in.jitter.pause()
 		}
 		return
 	}

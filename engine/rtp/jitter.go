@@ -7,24 +7,35 @@ import (
 )
 
 const (
-	jitterSlots  = 64 // packets; 200 ms are 20 at most
-	jitterStart  = 40 * time.Millisecond
-	jitterLimit  = 200 * time.Millisecond // of audio that waits
-	jitterTarget = 160 * time.Millisecond // the longest delay that is aimed at
-	jitterStep   = packetTime             // by which the delay grows and shrinks
-	// jitterWindow is how many pops are watched before the delay shrinks: 2 s.
-	jitterWindow = 100
+	jitterSlots = 64                     // packets; 200 ms are 20 at most
+	jitterLimit = 200 * time.Millisecond // of audio that waits
+	// jitterSlack is how much more delay than aimed at is left alone: pops come every packet time, so that much is due
+	// to their rhythm.
+	jitterSlack = packetTime + 4*time.Millisecond
+	// jitterPatience is for how many pops an excess of delay waits for a quiet moment before audio is left out.
+	jitterPatience = 100
+	// jitterStarving is how many pops in a row may find nothing before that is a pause of the far end.
+	jitterStarving = 5
+	// jitterProtected is for how many packets after a loss one packet time more is waited, so that the payload behind
+	// a lost one is there when it is missed: 10 s.
+	jitterProtected = 500
 )
 
 // A jitterBuffer puts packets into the order of their sequence numbers, waits for late ones, and gives audio at the
 // pace at which it is asked: one packet time per pop, cut by timestamps, so packets may be of any length. It has no
-// clock of its own and does not allocate once its slots have grown. The delay starts at 40 ms, grows by 20 ms for each
-// packet that comes too late, and shrinks again when for 2 s more audio waited than that.
+// clock of its own and does not allocate once its slots have grown.
+//
+// Each talk-spurt begins with the delay that arrivals ask for. When a packet is not there at its time it is either late,
+// then the delay has grown by the time it was waited for, or lost, then what follows is played in its time. Delay that
+// is not needed any more is given back a packet time at a time, in a quiet moment if there is one soon. A far end whose
+// clock drifts makes that happen once in 100 s for 200 ppm.
 type jitterBuffer struct {
 	codec codec.Codec
 	step  uint32 // units of the clock in a packet time
+	delay delay
 	slots [jitterSlots]jitterSlot
-	count int // slots in use
+	count int      // slots in use
+	spare [][]byte // payloads of slots that are not: few packets wait at a time
 	out   []byte
 
 	ssrc    uint32
@@ -34,13 +45,12 @@ type jitterBuffer struct {
 	end     uint32 // timestamp behind it
 	play    uint32 // timestamp to play next
 	playing bool
-	played  bool   // playing has begun once, so what is older than next is over
-	first   moment // arrival of the first packet since playing stopped
+	played  bool // playing has begun once, so what is older than next is over
+	pausing bool // the far end said that it says nothing
 
-	target  time.Duration
-	stretch int    // pops that repeat nothing, so that the delay grows
-	least   uint32 // that waited in this window
-	window  int
+	starved   int // pops in a row that found nothing
+	excess    int // pops in a row with more delay than needed
+	protected int // packets for which the payload behind a lost one is waited for
 
 	expect    uint16 // the number behind the last one that was played or given up
 	lost      bool   // what the last pop did not give was lost, not a pause
@@ -59,11 +69,19 @@ type jitterSlot struct {
 }
 
 func newJitterBuffer(c codec.Codec) *jitterBuffer {
-	return &jitterBuffer{codec: c, step: ticks(packetTime, c.ClockRate), target: jitterStart}
+	return &jitterBuffer{codec: c, step: ticks(packetTime, c.ClockRate), delay: newDelay(c.ClockRate)}
 }
 
 // unplayed is how many packets came and were not played.
 func (j *jitterBuffer) unplayed() uint64 { return j.lateCount + j.discarded }
+
+// target is the delay that is aimed at.
+func (j *jitterBuffer) target() time.Duration {
+	if j.protected > 0 && !bytewise(j.codec) {
+		return min(delayLimit, j.delay.aim+packetTime)
+	}
+	return j.delay.aim
+}
 
 // push takes a packet that arrived at now and copies its payload.
 func (j *jitterBuffer) push(h header, payload []byte, now moment) DropReason {
@@ -73,9 +91,11 @@ func (j *jitterBuffer) push(h header, payload []byte, now moment) DropReason {
 	if !j.begun || h.ssrc != j.ssrc || j.tooFar(h.sequence) {
 		j.restart(h)
 	}
+	j.delay.observe(h.timestamp, now)
 	if int16(h.sequence-j.next) < 0 {
 		if j.played || int16(h.sequence-j.newest) <= -jitterSlots/2 {
-			return j.late()
+			j.lateCount++
+			return DropLate
 		}
 		j.next = h.sequence
 	}
@@ -83,16 +103,19 @@ func (j *jitterBuffer) push(h header, payload []byte, now moment) DropReason {
 	if slot.used {
 		return DropLate // a duplicate
 	}
-	if j.count == 0 && !j.playing {
-		j.first = now
-	}
+	j.pausing = j.codec.Discontinuous(payload)
+	j.protected = max(0, j.protected-1)
 	slot.used, slot.sequence, slot.timestamp = true, h.sequence, h.timestamp
-	slot.length, slot.payload = j.duration(payload), append(slot.payload[:0], payload...)
+	slot.length = j.duration(payload)
+	if n := len(j.spare); n > 0 {
+		slot.payload, j.spare = j.spare[n-1], j.spare[:n-1]
+	}
+	slot.payload = append(slot.payload[:0], payload...)
 	j.count++
 	if int16(h.sequence-j.newest) >= 0 {
 		j.newest, j.end = h.sequence, h.timestamp+slot.length
 	}
-	return j.bound(now)
+	return j.bound()
 }
 
 func (j *jitterBuffer) duration(payload []byte) uint32 {
@@ -110,33 +133,25 @@ func (j *jitterBuffer) tooFar(sequence uint16) bool {
 // restart begins anew with h: another SSRC, or numbers that have nothing to do with the last ones.
 func (j *jitterBuffer) restart(h header) {
 	for i := range j.slots {
-		j.slots[i].used = false
+		if slot := &j.slots[i]; slot.used {
+			j.drop(slot)
+			j.discarded++
+		}
 	}
-	j.discarded += uint64(j.count)
-	j.count = 0
 	j.ssrc, j.begun, j.playing, j.played = h.ssrc, true, false, false
 	j.next, j.newest, j.end = h.sequence, h.sequence, h.timestamp
 	j.expect = h.sequence
-	j.stretch = 0
+	j.starved, j.excess, j.delay.begun = 0, 0, false
 }
 
-// late answers a packet whose time is over: the delay grows.
-func (j *jitterBuffer) late() DropReason {
-	j.lateCount++
-	if j.target < jitterTarget {
-		j.target += jitterStep
-		if j.playing {
-			j.stretch++
-		}
-	}
-	return DropLate
-}
+// pause says that the far end says nothing until its next packet: what is missing then is not lost.
+func (j *jitterBuffer) pause() { j.pausing = true }
 
 // bound throws the oldest audio away when too much waits.
-func (j *jitterBuffer) bound(now moment) DropReason {
+func (j *jitterBuffer) bound() DropReason {
 	limit := ticks(jitterLimit, j.codec.ClockRate)
 	if j.playing && j.count == 1 && j.waiting() > limit {
-		j.playing, j.first = false, now // the time line leapt: begin again with this packet
+		j.playing = false // the time line leapt: begin again with this packet
 	}
 	why := dropNone
 	for j.count > 1 && j.waiting() > limit {
@@ -183,58 +198,103 @@ func (j *jitterBuffer) seek() *jitterSlot {
 
 func (j *jitterBuffer) drop(slot *jitterSlot) {
 	slot.used = false
+	j.spare, slot.payload = append(j.spare, slot.payload), nil
 	j.count--
 	j.next = slot.sequence + 1
 	j.expect = j.next
 }
 
-// pop gives the next packet time of audio; what is missing in it is silence. nil: there is none at all. The result
-// is valid until the next pop.
+// pop gives the next packet time of audio; what is missing in it is silence. nil: there is none at all, and lost says
+// whether there should be. The result is valid until the next pop.
 func (j *jitterBuffer) pop(now moment) []byte {
 	j.lost, j.following = false, nil
 	if !j.playing && !j.start(now) {
 		return nil
 	}
-	if j.stretch > 0 {
-		j.stretch--
+	slot := j.seek()
+	if slot == nil {
+		j.starve()
 		return nil
 	}
-	j.shrink()
+	if ahead := int32(slot.timestamp - j.play); ahead > 0 && !j.await(slot, uint32(ahead), now) {
+		return nil
+	}
+	j.starved = 0
+	j.shrink(now)
 	if bytewise(j.codec) {
 		return j.cut()
 	}
 	return j.whole()
 }
 
-// start begins to play when the first packet has waited long enough; half a packet time less, since pops come when
-// they come.
+// start begins a talk-spurt when its first packet has waited long enough.
 func (j *jitterBuffer) start(now moment) bool {
-	if j.count == 0 || now.sub(j.first) < j.target-packetTime/2 {
-		return false
-	}
 	slot := j.seek()
-	if slot == nil {
+	if slot == nil || j.delay.lag(slot.timestamp, now) < j.target() {
 		return false
 	}
 	j.play, j.playing, j.played = slot.timestamp, true, true
-	j.window, j.least = 0, ^uint32(0)
+	j.starved, j.excess = 0, 0
 	return true
 }
 
-// shrink leaves a packet time out when for a whole window there was that much too much.
-func (j *jitterBuffer) shrink() {
-	j.least = min(j.least, j.waiting())
-	if j.window++; j.window < jitterWindow {
+// starve is a pop that finds nothing: the next packet is late, or lost, or the far end pauses.
+func (j *jitterBuffer) starve() {
+	if j.starved++; j.pausing || j.starved > jitterStarving {
+		j.playing = false
 		return
 	}
-	if enough := ticks(j.target+jitterStep, j.codec.ClockRate); j.least > enough {
-		j.play += j.step
-		j.skipTo(j.play)
+	j.lost = true
+}
+
+// await deals with a slot whose time has not come: what is before it was lost or never said. It is false when a pause
+// is not over. The time that was waited for it has passed.
+func (j *jitterBuffer) await(slot *jitterSlot, ahead uint32, now moment) bool {
+	if slot.sequence == j.expect && ahead >= j.step {
+		j.playing = false
+		return j.start(now)
 	}
-	if j.target > jitterStart {
-		j.target -= jitterStep / 4
+	missed := slot.sequence != j.expect
+	if missed {
+		j.protected = jitterProtected
 	}
-	j.window, j.least = 0, ^uint32(0)
+	passed := min(uint32(j.starved)*j.step, ahead)
+	if missed && !bytewise(j.codec) && j.delay.lag(j.play+passed, now) < j.target() {
+		passed = 0 // it is made up for once more, with the payload behind it: from now on that is there in time
+	}
+	j.play += passed
+	return true
+}
+
+// shrink leaves a packet time out when the delay was longer than needed for some time, and nothing is said or it was
+// so for long.
+func (j *jitterBuffer) shrink(now moment) {
+	if j.delay.lag(j.play, now) <= j.target()+jitterSlack {
+		j.excess = 0
+		return
+	}
+	if j.excess++; j.excess < jitterPatience && (j.excess < jitterPatience/10 || !j.quiet()) {
+		return
+	}
+	j.excess = 0
+	j.play += j.step
+	j.skipTo(j.play)
+}
+
+// quiet reports whether nothing is said in the payload that is next. Of codecs that need decoding to know it is false.
+func (j *jitterBuffer) quiet() bool {
+	slot := j.seek()
+	if slot == nil || !bytewise(j.codec) {
+		return false
+	}
+	// The codes of G.711 are sign and magnitude around that of silence: less than 24 is less than -45 dBov.
+	silence := j.codec.Silence()
+	for i := 0; i < len(slot.payload); i += 4 {
+		if (slot.payload[i]^silence)&0x7f >= 24 {
+			return false
+		}
+	}
+	return true
 }
 
 // skipTo drops what lies wholly before timestamp.
@@ -279,15 +339,11 @@ func (j *jitterBuffer) cut() []byte {
 			j.drop(slot)
 		}
 	}
-	if j.play == end && !audio {
+	if !audio {
 		return nil
 	}
-	if j.play != end { // nothing more: wait again
-		j.playing = false
-		if !audio {
-			return nil
-		}
-		j.fill(end)
+	for len(j.out) < int(j.step) { // the rest is not there yet, or lost: it is waited for behind this
+		j.out = append(j.out, j.codec.Silence())
 	}
 	return j.out
 }
@@ -305,7 +361,6 @@ func (j *jitterBuffer) fill(timestamp uint32) {
 func (j *jitterBuffer) whole() []byte {
 	slot := j.seek()
 	if slot == nil {
-		j.playing = false
 		return nil
 	}
 	if ahead := int32(slot.timestamp - j.play); ahead >= int32(j.step) {

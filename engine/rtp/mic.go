@@ -27,7 +27,7 @@ func (m *mic) ReadFrame(f *media.Frame) error {
 		return io.EOF
 	}
 	if sh, ok := f.Asker.Thread.(*shard); ok && sh == owner {
-		s.pulledDirectly(sh)
+		s.pulledDirectly(sh, f.Asker.Rate)
 		f.SetAlias(s.micFrame(sh))
 		return nil
 	}
@@ -65,11 +65,12 @@ func (s *Session) micFrame(sh *shard) *media.Frame {
 // hearNext fills the mic's frame with the next packet time from the jitter buffer.
 func (s *Session) hearNext(now moment) {
 	in := &s.in
-	if s.decoder == nil || bytewise(in.codec) {
+	decoder := s.decode()
+	if decoder == nil || bytewise(in.codec) {
 		s.hearWhole(in.jitter.pop(now))
 		return
 	}
-	want := s.decoder.Rate() * int(packetTime/time.Millisecond) / 1000
+	want := decoder.Rate() * int(packetTime/time.Millisecond) / 1000
 	for tries := 0; len(in.rest) < want && tries < maxPackets; tries++ {
 		payload := in.jitter.pop(now)
 		if len(in.rest) == 0 && (len(payload) == 0 || in.codec.Duration(payload) == packetTime) {
@@ -79,14 +80,14 @@ func (s *Session) hearNext(now moment) {
 		if len(payload) == 0 {
 			break
 		}
-		if pcm, err := s.decoder.Decode(in.rest, payload); err == nil {
+		if pcm, err := decoder.Decode(in.rest, payload); err == nil {
 			in.rest = pcm
 		}
 	}
 	for len(in.rest) < want {
 		in.rest = append(in.rest, 0)
 	}
-	in.frame.SetPCM(s.decoder.Rate(), in.rest[:want])
+	in.frame.SetPCM(decoder.Rate(), in.rest[:want])
 	in.rest = in.rest[:copy(in.rest, in.rest[want:])]
 }
 
@@ -99,21 +100,23 @@ func (s *Session) hearWhole(payload []byte) {
 	switch {
 	case len(payload) > 0:
 		in.lostInRow = 0
-		in.frame.SetPayload(in.codec, payload, s.decoder)
+		in.frame.SetPayload(in.codec, payload, s.decode())
 	case in.jitter.lost && in.lostInRow < maxConcealed:
 		in.lostInRow++
-		in.frame.SetLost(in.codec, in.jitter.following, s.decoder)
+		in.concealed++
+		in.frame.SetLost(in.codec, in.jitter.following, s.decode())
 	}
 }
 
 // maxConcealed is how many lost packet times in a row are made up for; silence follows.
 const maxConcealed = 5
 
-// pulledDirectly notes that somebody on the session's own thread reads the mic, so that there is something to read.
-func (s *Session) pulledDirectly(sh *shard) {
+// pulledDirectly notes that somebody on the session's own thread reads the mic and can use rate Hz, so that there is
+// something to read.
+func (s *Session) pulledDirectly(sh *shard, rate int) {
 	s.in.directTurn = sh.turnNumber()
-	if !s.in.direct {
-		s.in.direct = true
+	if !s.in.direct || s.in.directRate != rate {
+		s.in.direct, s.in.directRate = true, rate
 		s.setDemand()
 	}
 }
@@ -156,6 +159,9 @@ type exchange struct {
 type exchanged struct {
 	codec   codec.Codec
 	payload []byte
+	lost    bool
+	rate    int // of pcm, which is there when payload is no packet time
+	pcm     []int16
 }
 
 // give passes f on; false when nobody has taken any for a second.
@@ -167,8 +173,13 @@ func (x *exchange) give(f *media.Frame) bool {
 	}
 	x.full = 0
 	slot := &x.slots[given%exchangeSize]
-	slot.codec = f.Codec()
-	slot.payload = append(slot.payload[:0], f.Payload()...)
+	slot.codec, slot.rate = f.Codec(), 0
+	slot.payload, slot.pcm = append(slot.payload[:0], f.Payload()...), slot.pcm[:0]
+	slot.lost = f.Lost()
+	if len(slot.payload) == 0 && !slot.lost && !f.Silent() {
+		pcm, rate := f.PCM()
+		slot.rate, slot.pcm = rate, append(slot.pcm, pcm...)
+	}
 	x.given.Store(given + 1)
 	return true
 }
@@ -180,10 +191,15 @@ func (x *exchange) take(f *media.Frame) {
 		return
 	}
 	slot := &x.slots[taken%exchangeSize]
-	if len(slot.payload) > 0 {
+	switch {
+	case len(slot.pcm) > 0:
+		f.SetPCM(slot.rate, slot.pcm)
+	case slot.lost && x.decoder != nil:
+		f.SetLost(slot.codec, nil, x.decoder)
+	case len(slot.payload) > 0:
 		if !x.codec.Same(slot.codec) {
 			x.codec = slot.codec
-			x.decoder, _ = slot.codec.NewDecoder() // nil: the frame finds none either and stays silent
+			x.decoder, _ = slot.codec.NewDecoderAt(wideband) // nil: the frame finds none either and stays silent
 		}
 		f.SetPayload(slot.codec, slot.payload, x.decoder)
 	}

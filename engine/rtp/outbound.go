@@ -174,7 +174,7 @@ func (s *Session) sendFrame(sh *shard, f *media.Frame, at moment) {
 		s.leaveGap(sh, at)
 		return
 	}
-	payload, err := f.Encode(s.params.Codec, s.encoder)
+	payload, err := f.Encode(s.params.Codec, s.encode())
 	if err != nil || len(payload) == 0 {
 		s.sendSilence(sh, at)
 		return

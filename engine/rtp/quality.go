@@ -50,9 +50,16 @@ func (s *Session) fill(q *media.Quality) {
 	q.JitterMS = in.jitter * 1000 / rate
 	q.RoundTripMS = float64(s.rtcp.roundTrip) / float64(time.Millisecond)
 	q.RemoteLoss, q.RemoteJitterMS = s.rtcp.remoteLoss, s.rtcp.remoteJitter*1000/rate
+	robustness := lossRobustness
+	q.JitterBufferMS = 0
+	if s.in.jitter != nil {
+		q.JitterBufferMS = float64(s.in.jitter.target()) / float64(time.Millisecond)
+		robustness = concealedRobustness
+	}
+	q.ConcealedMS = s.in.concealed * uint64(packetTime/time.Millisecond)
 	q.MOS = 0
 	if in.received > 0 {
-		q.MOS = meanOpinion(percent(in.lost()+late, in.expected()), s.delay())
+		q.MOS = meanOpinion(percent(in.lost()+late, in.expected()), robustness, s.delay())
 	}
 	s.describe(q)
 }
@@ -68,7 +75,7 @@ func percent(part, whole uint64) float64 {
 func (s *Session) delay() time.Duration {
 	d := s.rtcp.roundTrip/2 + packetTime
 	if s.in.jitter != nil {
-		d += s.in.jitter.target
+		d += s.in.jitter.target()
 	}
 	return d
 }
@@ -97,13 +104,15 @@ func (s *Session) describe(q *media.Quality) {
 	}
 }
 
-// meanOpinion is the MOS that the E-model (ITU-T G.107, with the planning values of G.113 for G.711 without
-// concealment: Ie 0, Bpl 4.3) gives for random loss in percent and a one-way delay:
+// The packet-loss robustness factors (Bpl) of G.113 for G.711: without concealment, and with it.
+const lossRobustness, concealedRobustness = 4.3, 25.1
+
+// meanOpinion is the MOS that the E-model (ITU-T G.107, with the planning values of G.113 for G.711: Ie 0) gives for
+// random loss in percent, what is made of it, and a one-way delay:
 //
 //	R = 93.2 − Id − Ie,eff;  Ie,eff = Ie + (95 − Ie)·Ppl/(Ppl + Bpl);  Id = 0.024·d + 0.11·(d − 177.3)·H(d − 177.3)
 //	MOS = 1 + 0.035·R + R·(R − 60)·(100 − R)·7·10⁻⁶
-func meanOpinion(lossPercent float64, delay time.Duration) float64 {
-	const bpl = 4.3
+func meanOpinion(lossPercent, bpl float64, delay time.Duration) float64 {
 	d := float64(delay) / float64(time.Millisecond)
 	impairment := 0.024 * d
 	if d > 177.3 {

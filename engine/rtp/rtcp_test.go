@@ -182,13 +182,13 @@ func TestMeanOpinion(t *testing.T) {
 		{100, 0, 1.0},
 		{0, 10 * time.Second, 1},
 	} {
-		if got := meanOpinion(tc.loss, tc.delay); math.Abs(got-tc.want) > 0.05 {
+		if got := meanOpinion(tc.loss, lossRobustness, tc.delay); math.Abs(got-tc.want) > 0.05 {
 			t.Errorf("%v %% loss, %v: MOS %.2f, want %.2f", tc.loss, tc.delay, got, tc.want)
 		}
 	}
 	last := 5.0
 	for loss := 0.0; loss <= 100; loss += 0.5 {
-		mos := meanOpinion(loss, 0)
+		mos := meanOpinion(loss, lossRobustness, 0)
 		if mos > last {
 			t.Fatalf("MOS rises at %v %% loss", loss)
 		}

@@ -29,10 +29,6 @@ type Event struct {
 	Remote netip.AddrPort
 }
 
-// decodeRate is the rate in Hz that decoders are asked for: wideband, which every hearer and every room can use. Codecs
-// that have less give less.
-const decodeRate = 16_000
-
 // eventQueue bounds Session.Events. What nobody takes is dropped and counted as DropEvent: 32 digits nobody collected
 // are lost digits either way.
 const eventQueue = 32
@@ -119,11 +115,8 @@ func (s *Session) Port() int { return s.sockets.port }
 // waking. Before the first Set every packet is dropped and none is sent.
 func (s *Session) Set(p Params) {
 	p.setDefaults()
-	// nil: no audio codec, so silence stays silence
-	encoder, _ := p.Codec.NewEncoderFor(codec.EncoderOptions{Fmtp: p.Fmtp, Opus: s.engine.options.Opus})
-	decoder, _ := p.Codec.NewDecoderAt(decodeRate)
 	s.settled.Store(&p)
-	s.do(func(sh *shard) { s.configure(sh, p, encoder, decoder) })
+	s.do(func(sh *shard) { s.configure(sh, p) })
 }
 
 // Events reports what happens on the wire. The channel is closed after Close.

@@ -18,9 +18,10 @@ type wire struct {
 	settledIn bool // slot was chosen
 
 	params  Params
-	ready   bool // Set was called
-	encoder codec.Encoder
-	decoder codec.Decoder
+	ready   bool          // Set was called
+	encoder codec.Encoder // nil until something is encoded; see encode
+	decoder codec.Decoder // nil until something is decoded; see decode
+	rate    int           // in Hz, that decoder is asked for
 
 	in       inbound
 	out      outbound
@@ -60,11 +61,11 @@ func newWire(sockets portPair, now moment) wire {
 }
 
 // configure applies Params.
-func (s *Session) configure(sh *shard, p Params, enc codec.Encoder, dec codec.Decoder) {
+func (s *Session) configure(sh *shard, p Params) {
 	same := s.ready && s.params.Codec.Same(p.Codec)
 	s.params, s.ready = p, true
 	if !same {
-		s.encoder, s.decoder = enc, dec
+		s.encoder, s.decoder = nil, nil
 		s.out.setClock(p.Codec.ClockRate, sh.now)
 		s.in.setCodec(p.Codec)
 	}
@@ -74,6 +75,63 @@ func (s *Session) configure(sh *shard, p Params, enc codec.Encoder, dec codec.De
 	s.in.lastPacket = sh.now // silence counts from here: a hold is no loss
 	sh.setHalf(s)
 	s.relink()
+}
+
+// encode is the encoder of what goes out: made when the first frame is to be encoded, since most calls are relayed. nil:
+// no audio codec, so silence stays silence.
+func (s *Session) encode() codec.Encoder {
+	if s.encoder == nil {
+		o := codec.EncoderOptions{Fmtp: s.params.Fmtp, Opus: s.engine.options.Opus}
+		s.encoder, _ = s.params.Codec.NewEncoderFor(o)
+	}
+	return s.encoder
+}
+
+// decode is the decoder of what comes in, at the rate that is wanted; nil as with encode.
+func (s *Session) decode() codec.Decoder {
+	if s.decoder == nil {
+		s.decoder, _ = s.params.Codec.NewDecoderAt(s.rate)
+	}
+	return s.decoder
+}
+
+// The rates in Hz that decoders are asked for: what G.711 has, and what everybody can use.
+const narrowband, wideband = 8_000, 16_000
+
+// setRate asks the decoder for the highest rate that anybody wants who gets audio decoded, so that nothing stands between
+// two codecs that have the same.
+func (s *Session) setRate() {
+	rate := narrowband
+	for _, h := range s.hearers {
+		if !h.relaying {
+			rate = max(rate, h.params.Codec.SampleRate)
+		}
+	}
+	for _, t := range s.taps {
+		rate = max(rate, rateOf(t.to))
+	}
+	for _, h := range s.hearers {
+		for _, t := range h.taps {
+			rate = max(rate, rateOf(t.to))
+		}
+	}
+	if s.in.direct {
+		rate = max(rate, s.in.directRate)
+	}
+	if s.in.exchange != nil {
+		rate = wideband
+	}
+	if rate = min(rate, wideband); rate != s.rate {
+		s.rate, s.decoder = rate, nil
+		s.in.rest = s.in.rest[:0]
+	}
+}
+
+func rateOf(t media.Tap) int {
+	if r, ok := t.(media.RatedTap); ok {
+		return r.Rate()
+	}
+	return narrowband
 }
 
 // setDestination follows the source rules: packets go where they come from. It reports whether that is news.
@@ -183,6 +241,7 @@ func (s *Session) setDemand() {
 		s.in.late += s.in.jitter.unplayed()
 		s.in.jitter = nil
 	}
+	s.setRate()
 }
 
 func (s *Session) addTap(t *tap) {
