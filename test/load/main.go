@@ -1,10 +1,15 @@
 // Load drives a SIP B2BUA on this machine with calls and real RTP and measures what it costs: CPU and memory of the
 // server's process, set-up time, one-way delay, loss.
 //
-//	load            w1 and w2, short
-//	load w1 -rates 50,200,400 -seconds 8
-//	load w2 -calls 100,500 -seconds 10
-//	load w2 -calls 300 -idle
+//	load            all workloads, short
+//	load w1 -rates 50,200,400 -seconds 8      call set-up
+//	load w2 -calls 100,500 -seconds 10        relayed PCMU; -idle: calls without RTP, for memory
+//	load w3 -transcoded 40,400                PCMU to Opus; -env TIPRING_OPUS_COMPLEXITY=5: other settings
+//	load w4 -rooms 1x100,25x4,1x1000          conferences
+//	load w5 -churn 10000                      memory while calls come and go
+//
+// Audio is checked: in w2 each packet, in w3 and w4 the tones that voices carry, where they begin, and that nobody hears
+// himself. The exit status is 1 when calls or audio were wrong, never for figures.
 //
 // It starts Tipring from this tree, or measures any server: -target host:port -pid N, where calls to load<N> must be
 // bridged to the address that -callee gives. It sends to loopback addresses only.
@@ -37,11 +42,18 @@ type options struct {
 	target, callee string
 	pid            int
 	rates, calls   []int
+	transcoded     []int
+	rooms          []shape
+	churn          int
+	env            []string // of the server
 	seconds        int
 	hold           time.Duration
 	idle           bool
 	out            string
 }
+
+// shape is a number of rooms of a size.
+type shape struct{ rooms, size int }
 
 // report is the JSON that a run writes.
 type report struct {
@@ -51,6 +63,9 @@ type report struct {
 	Load    string     `json:"load_average"`
 	W1      []w1Result `json:"w1,omitempty"`
 	W2      []w2Result `json:"w2,omitempty"`
+	W3      []w3Result `json:"w3,omitempty"`
+	W4      []w4Result `json:"w4,omitempty"`
+	W5      *w5Result  `json:"w5,omitempty"`
 	Program string     `json:"server"`
 }
 
@@ -64,7 +79,7 @@ func main() {
 }
 
 func run(args []string) error {
-	which := []string{"w1", "w2"}
+	which := []string{"w1", "w2", "w3", "w4", "w5"}
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		which, args = []string{args[0]}, args[1:]
 	}
@@ -83,8 +98,14 @@ func run(args []string) error {
 			rep.W1, err = ladder(o, stop)
 		case "w2":
 			rep.W2, err = relays(o, stop)
+		case "w3":
+			rep.W3, err = transcodes(o, stop)
+		case "w4":
+			rep.W4, err = conferences(o, stop)
+		case "w5":
+			rep.W5, err = churn(o, stop)
 		default:
-			err = fmt.Errorf("there is no workload %q: w1 or w2", w)
+			err = fmt.Errorf("there is no workload %q: w1 to w5", w)
 		}
 		if err != nil {
 			return err
@@ -93,23 +114,51 @@ func run(args []string) error {
 	if o.target != "" {
 		rep.Program = o.target
 	}
-	if o.out == "" {
-		return nil
+	if o.out != "" {
+		b, err := json.MarshalIndent(rep, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(o.out, append(b, '\n'), 0o644); err != nil {
+			return err
+		}
 	}
-	b, err := json.MarshalIndent(rep, "", "  ")
-	if err != nil {
-		return err
+	return rep.broken()
+}
+
+// broken says what was wrong with calls or audio, whatever they cost.
+func (r *report) broken() error {
+	var errs []error
+	for _, s := range r.W2 {
+		if s.Up < s.Calls || s.Crossed > 0 || s.Changed > 0 {
+			errs = append(errs, fmt.Errorf("w2: %d of %d calls up, %d packets in the wrong call, %d changed", s.Up, s.Calls, s.Crossed, s.Changed))
+		}
 	}
-	return os.WriteFile(o.out, append(b, '\n'), 0o644)
+	check := func(name string, c cost) {
+		if c.Up < c.Calls || c.Missing > 0 || c.Echoes > 0 {
+			errs = append(errs, fmt.Errorf("%s: %d of %d calls up, %d tones missing, %d own echoes", name, c.Up, c.Calls, c.Missing, c.Echoes))
+		}
+	}
+	for _, s := range r.W3 {
+		check("w3", s.cost)
+	}
+	for _, s := range r.W4 {
+		check("w4", s.cost)
+	}
+	return errors.Join(errs...)
 }
 
 func parse(args []string) (options, error) {
 	var o options
-	var rates, calls string
+	var rates, calls, transcoded, rooms, env string
 	f := flag.NewFlagSet("load", flag.ContinueOnError)
 	f.StringVar(&rates, "rates", "50,100,200,400", "w1: calls per second, one step each")
 	f.StringVar(&calls, "calls", "100,250", "w2: calls at once, one step each")
-	f.IntVar(&o.seconds, "seconds", 8, "w1: length of a step; w2: length of the measured window")
+	f.IntVar(&o.seconds, "seconds", 8, "w1: length of a step; w2 to w4: length of the measured window")
+	f.StringVar(&transcoded, "transcoded", "40", "w3: calls at once, one step each")
+	f.StringVar(&rooms, "rooms", "1x50,10x4", "w4: rooms × participants, one step each")
+	f.IntVar(&o.churn, "churn", 2000, "w5: calls in all")
+	f.StringVar(&env, "env", "", "settings of the server, NAME=value with commas between")
 	f.DurationVar(&o.hold, "hold", time.Second, "w1: how long a call lasts")
 	f.BoolVar(&o.idle, "idle", false, "w2: calls without RTP, for memory")
 	f.StringVar(&o.target, "target", "", "host:port of a server that runs already; default: Tipring of this tree")
@@ -126,6 +175,18 @@ func parse(args []string) (options, error) {
 	if o.calls, err = numbers(calls, maxCalls); err != nil {
 		return o, fmt.Errorf("-calls: %w", err)
 	}
+	if o.transcoded, err = numbers(transcoded, maxCalls); err != nil {
+		return o, fmt.Errorf("-transcoded: %w", err)
+	}
+	if o.rooms, err = shapes(rooms); err != nil {
+		return o, fmt.Errorf("-rooms: %w", err)
+	}
+	if env != "" {
+		o.env = strings.Split(env, ",")
+	}
+	if o.churn < 1 || o.churn > 1_000_000 {
+		return o, errors.New("-churn is 1 to 1000000")
+	}
 	if o.seconds < 1 || o.seconds > maxSeconds || o.hold < 0 || o.hold > maxSeconds*time.Second {
 		return o, fmt.Errorf("-seconds is 1 to %d, -hold at most that", maxSeconds)
 	}
@@ -141,6 +202,19 @@ func parse(args []string) (options, error) {
 		}
 	}
 	return o, nil
+}
+
+func shapes(s string) ([]shape, error) {
+	var out []shape
+	for f := range strings.SplitSeq(s, ",") {
+		var r shape
+		if n, err := fmt.Sscanf(strings.TrimSpace(f), "%dx%d", &r.rooms, &r.size); n != 2 || err != nil ||
+			r.rooms < 1 || r.size < 1 || r.rooms > maxCalls || r.size > maxCalls || r.rooms*r.size > maxCalls {
+			return nil, fmt.Errorf("%q: rooms x participants such as 1x100, up to %d in all, with commas between", f, maxCalls)
+		}
+		out = append(out, r)
+	}
+	return out, nil
 }
 
 func numbers(s string, limit int) ([]int, error) {

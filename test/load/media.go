@@ -45,7 +45,8 @@ const (
 	mark        = "tiprLOAD"
 )
 
-func newSide(name byte, calls int) (*side, error) {
+// listenStamped opens a socket of 127.0.0.1 whose packets carry the kernel's time of arrival.
+func listenStamped() (*net.UDPConn, error) {
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return nil, err
@@ -61,6 +62,14 @@ func newSide(name byte, calls int) (*side, error) {
 		opt = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 	}); err != nil || opt != nil {
 		return nil, fmt.Errorf("kernel time stamps: %w %w", err, opt)
+	}
+	return conn, nil
+}
+
+func newSide(name byte, calls int) (*side, error) {
+	conn, err := listenStamped()
+	if err != nil {
+		return nil, err
 	}
 	s := &side{conn: conn, name: name, legs: make([]leg, calls)}
 	for i := range s.legs {

@@ -24,7 +24,8 @@ type server struct {
 	stop func()
 }
 
-// serve starts Tipring with an application that bridges load<N> to the callee, or takes the -target.
+// serve starts Tipring with an application that bridges load<N> to the callee and one that lets room<N> join the conference of that
+// name, or takes the -target.
 func serve(o options, callee string) (*server, error) {
 	if o.target != "" {
 		return &server{sip: o.target, pid: o.pid, stop: func() {}}, nil
@@ -47,6 +48,7 @@ func serve(o options, callee string) (*server, error) {
 	cmd.Env = append(os.Environ(),
 		"TIPRING_HTTP_LISTEN="+api, "TIPRING_ADMIN_LISTEN="+admin, "TIPRING_SIP_LISTEN="+sip, "TIPRING_RTP_PORTS=10000-31999",
 		"TIPRING_RTP_BIND=127.0.0.1", "TIPRING_DATA_DIR="+dir, "TIPRING_API_KEY="+key, "TIPRING_LOG_LEVEL=warn", "TIPRING_SHUTDOWN_GRACE=0s")
+	cmd.Env = append(cmd.Env, o.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -107,14 +109,17 @@ func (s *server) prepare(api, admin, key, callee string) error {
 		var r struct{ ID string }
 		return r.ID, json.Unmarshal(out, &r)
 	}
-	app, err := post("/v1/applications", map[string]any{"name": "load", "instructions": []any{
-		map[string]any{"action": "bridge", "to": "sip:{to_user}@" + callee, "ringback": "none"},
-	}})
-	if err != nil {
-		return err
-	}
-	if _, err := post("/v1/numbers", map[string]any{"number": "load*", "application_id": app}); err != nil {
-		return err
+	for number, does := range map[string]map[string]any{
+		"load*": {"action": "bridge", "to": "sip:{to_user}@" + callee, "ringback": "none"},
+		"room*": {"action": "join", "conference": "{to_user}"},
+	} {
+		app, err := post("/v1/applications", map[string]any{"name": number, "instructions": []any{does}})
+		if err != nil {
+			return err
+		}
+		if _, err := post("/v1/numbers", map[string]any{"number": number, "application_id": app}); err != nil {
+			return err
+		}
 	}
 	time.Sleep(300 * time.Millisecond) // the server's own start is not what is measured
 	return nil

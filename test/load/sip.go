@@ -17,6 +17,7 @@ type agent struct {
 	addr   string
 	media  func(user string) int // RTP port of ours for that call, for SDP
 	onCall func(*call)           // called side: a call came
+	opus   bool                  // speaks Opus and nothing else
 	done   sync.WaitGroup
 
 	mu    sync.Mutex
@@ -90,8 +91,12 @@ func (a *agent) send(b []byte, to netip.AddrPort) {
 }
 
 func (a *agent) sdp(user string) string {
-	port := a.media(user)
-	return fmt.Sprintf("v=0\r\no=load 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio %d RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\na=sendrecv\r\n", port)
+	pt, codec := 0, "PCMU/8000"
+	if a.opus {
+		pt, codec = opusPT, "opus/48000/2"
+	}
+	return fmt.Sprintf("v=0\r\no=load 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio %d RTP/AVP %d\r\na=rtpmap:%d %s\r\na=ptime:20\r\na=sendrecv\r\n",
+		a.media(user), pt, pt, codec)
 }
 
 // dial sends an INVITE to user at the server.
