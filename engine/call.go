@@ -90,7 +90,7 @@ func (c *Call) run(first func()) {
 			}
 		case s, ok := <-signals:
 			if !ok {
-				s = Signal{Kind: SignalEnded, Cause: Cause{Reason: ReasonInternal, Source: SourceSystem}}
+				s = Signal{Kind: SignalEnded, Cause: &Cause{Reason: ReasonInternal, Source: SourceSystem}}
 			}
 			c.signal(s)
 		case o := <-outcomes:

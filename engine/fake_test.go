@@ -177,7 +177,7 @@ func (p *phone) leave(c engine.Cause) {
 		return
 	}
 	p.over = true
-	p.signals <- engine.Signal{Kind: engine.SignalEnded, Cause: c}
+	p.signals <- engine.Signal{Kind: engine.SignalEnded, Cause: &c}
 	close(p.signals)
 	close(p.line.stop)
 }

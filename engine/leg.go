@@ -73,7 +73,7 @@ type Incoming struct {
 type Signal struct {
 	Kind  SignalKind
 	Digit dtmf.Digit // SignalDigit
-	Cause Cause      // SignalEnded
+	Cause *Cause     // SignalEnded; nil elsewhere
 	// Status is the SIP status of a progress signal, such as 180; 0 elsewhere.
 	Status int
 	At     time.Time

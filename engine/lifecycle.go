@@ -65,9 +65,9 @@ func (c *Call) signal(s Signal) {
 	case SignalMediaBack:
 		c.publish("call.media.resumed", "", nil)
 	case SignalEnded:
-		cause := s.Cause
+		cause := *s.Cause
 		if c.ending != nil {
-			cause = merge(*c.ending, s.Cause)
+			cause = merge(*c.ending, *s.Cause)
 		}
 		c.finish(cause)
 	}

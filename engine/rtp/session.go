@@ -29,9 +29,9 @@ type Event struct {
 	Remote netip.AddrPort
 }
 
-// eventQueue bounds Session.Events. What nobody takes is dropped and counted as DropEvent: 32 digits nobody collected
-// are lost digits either way.
-const eventQueue = 32
+// eventQueue bounds Session.Events. What nobody takes is dropped and counted as DropEvent: 8 digits nobody collected are
+// lost digits either way.
+const eventQueue = 8
 
 // Params are what an offer and its answer have settled.
 type Params struct {
@@ -80,6 +80,7 @@ type Session struct {
 	over   chan struct{} // closed when the shard has let go of it
 
 	settled atomic.Pointer[Params]
+	notify  atomic.Pointer[func()]
 	owner   atomic.Pointer[shard] // whose thread may touch the wire state; nil when over
 	quality publicQuality
 
@@ -121,6 +122,10 @@ func (s *Session) Set(p Params) {
 
 // Events reports what happens on the wire. The channel is closed after Close.
 func (s *Session) Events() <-chan Event { return s.events }
+
+// Notify has f called on the media thread whenever Events has something new. f must not block: it hands on. Who reads
+// Events all the time needs no Notify.
+func (s *Session) Notify(f func()) { s.notify.Store(&f) }
 
 // Hear sets what the far end hears; nil is comfort silence.
 func (s *Session) Hear(src media.Source) { s.engine.hear(s, src) }

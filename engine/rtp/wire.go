@@ -148,6 +148,9 @@ func (s *Session) setDestination() bool {
 func (s *Session) report(sh *shard, e Event) {
 	select {
 	case s.events <- e:
+		if f := s.notify.Load(); f != nil {
+			(*f)()
+		}
 	default:
 		s.drop(sh, DropEvent)
 	}

@@ -62,7 +62,7 @@ func (d *Door) invite(req *sip.Request, tx *transaction.Server) {
 		return
 	}
 	d.stats.began(leg)
-	go leg.listen()
+	leg.listen()
 }
 
 // inboundLeg makes the leg of an INVITE: the dialog as the UAS sees it (RFC 3261 12.1.1).

@@ -97,10 +97,22 @@ func (d *Door) newLeg(callID, localTag string, inbound bool, session *rtp.Sessio
 	return l
 }
 
-// listen passes on what the media side sees. It ends when the RTP session is closed.
+// listen passes on what the media side sees, without a goroutine that waits for it.
 func (l *Leg) listen() {
-	for ev := range l.rtp.Events() {
-		l.door.layer.Do(l.callID, func() { l.mediaEvent(ev) })
+	l.rtp.Notify(func() { l.door.layer.Do(l.callID, l.mediaEvents) })
+}
+
+func (l *Leg) mediaEvents() {
+	for {
+		select {
+		case ev, ok := <-l.rtp.Events():
+			if !ok {
+				return
+			}
+			l.mediaEvent(ev)
+		default:
+			return
+		}
 	}
 }
 
@@ -219,7 +231,7 @@ func (l *Leg) end(c engine.Cause) {
 	}
 	l.enter(ended)
 	l.door.stats.ended()
-	l.signals <- engine.Signal{Kind: engine.SignalEnded, Cause: c, At: time.Now()} // has a place: see emit
+	l.signals <- engine.Signal{Kind: engine.SignalEnded, Cause: &c, At: time.Now()} // has a place: see emit
 	close(l.signals)
 	l.stopTimer()
 	l.rtp.Close()

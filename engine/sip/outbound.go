@@ -87,7 +87,7 @@ func (d *Door) Dial(_ context.Context, out engine.Outgoing) (engine.Leg, error) 
 		return nil, err
 	}
 	d.stats.began(l)
-	go l.listen()
+	l.listen()
 	return l, nil
 }
 

@@ -154,7 +154,7 @@ func (h *house) over(leg engine.Leg, reason engine.Reason) engine.Cause {
 	if s, ok := <-leg.Signals(); ok {
 		h.t.Fatalf("signal %+v after SignalEnded", s)
 	}
-	return s.Cause
+	return *s.Cause
 }
 
 // eventually waits for a condition that nothing announces.

@@ -42,7 +42,7 @@ func (d *Door) Resume(_ context.Context, state []byte) (engine.Leg, error) {
 		return nil, err
 	}
 	d.stats.began(l)
-	go l.listen()
+	l.listen()
 	return l, nil
 }
 
