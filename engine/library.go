@@ -99,7 +99,7 @@ func (l *Library) load(ctx context.Context, p *prompt) {
 		l.forget(el)
 		return
 	}
-	p.size = 2 * len(clip.PCM())
+	p.size = clip.Size()
 	if strings.HasPrefix(p.url, "http") {
 		p.expiry = time.Now().Add(l.o.Keep)
 	}

@@ -79,8 +79,8 @@ func TestWhoeverFetchesAPromptMayGoAway(t *testing.T) {
 
 func TestTheLibraryKeepsNoMoreThanItMay(t *testing.T) {
 	fetched := map[string]int{}
-	data := wav(t, 1000) // 2 000 bytes decoded
-	l := engine.NewLibrary(engine.LibraryOptions{MaxBytes: 5000, Fetch: func(_ context.Context, url string) ([]byte, string, error) {
+	data := wav(t, 1000) // 3 000 bytes of memory
+	l := engine.NewLibrary(engine.LibraryOptions{MaxBytes: 7000, Fetch: func(_ context.Context, url string) ([]byte, string, error) {
 		fetched[url]++
 		return data, "", nil
 	}})

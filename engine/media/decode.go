@@ -21,9 +21,6 @@ func Decode(data []byte, o WAVOptions) (*Clip, error) {
 	if o.MaxDuration <= 0 {
 		o.MaxDuration = defaultMaxDuration
 	}
-	if o.Rate == 0 {
-		o.Rate = defaultRate
-	}
 	switch {
 	case bytes.HasPrefix(data, []byte("RIFF")):
 		return DecodeWAV(bytes.NewReader(data), o)
@@ -64,15 +61,17 @@ func looksLikeText(data []byte) bool {
 type collector struct {
 	resampler *codec.Resampler
 	limit     int
+	rate      int
 	pcm       []int16
 }
 
 func newCollector(from int, o WAVOptions) (*collector, error) {
-	r, err := codec.NewResampler(from, o.Rate)
+	rate := o.rate(from)
+	r, err := codec.NewResampler(from, rate)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadAudio, err)
 	}
-	return &collector{resampler: r, limit: int(o.MaxDuration * time.Duration(o.Rate) / time.Second)}, nil
+	return &collector{resampler: r, rate: rate, limit: int(o.MaxDuration * time.Duration(rate) / time.Second)}, nil
 }
 
 func (c *collector) add(mono []int16) error {
@@ -119,7 +118,7 @@ func decodeMP3(data []byte, o WAVOptions) (clip *Clip, err error) {
 	if len(c.pcm) == 0 {
 		return nil, fmt.Errorf("%w: the MP3 has no audio", ErrBadAudio)
 	}
-	return NewClip(o.Rate, c.pcm)
+	return NewClip(c.rate, c.pcm)
 }
 
 const (
@@ -162,7 +161,7 @@ func decodeOgg(data []byte, o WAVOptions) (*Clip, error) {
 			if len(c.pcm) == 0 {
 				return nil, fmt.Errorf("%w: the Ogg file has no audio", ErrBadAudio)
 			}
-			return NewClip(o.Rate, c.pcm)
+			return NewClip(c.rate, c.pcm)
 		case err != nil:
 			return nil, fmt.Errorf("%w: Ogg/Opus: %w", ErrBadAudio, err)
 		}

@@ -36,7 +36,8 @@ type Asker struct {
 type content struct {
 	codec    codec.Codec // of payload
 	payload  []byte
-	given    []byte // a payload that is not the frame's to change
+	tape     *tape // whose packet time turn this is; nil: nobody's
+	turn     int
 	decoder  codec.Decoder
 	undecode bool // PCM is to be had from payload, or in its place, and is not there yet
 	lost     bool
@@ -56,7 +57,7 @@ type encoded struct {
 // SetSilence makes f one packet time of nothing.
 func (f *Frame) SetSilence() {
 	c := &f.content
-	c.codec, c.payload, c.given, c.decoder = codec.Codec{}, c.payload[:0], nil, nil
+	c.codec, c.payload, c.tape, c.decoder = codec.Codec{}, c.payload[:0], nil, nil
 	c.undecode, c.lost = false, false
 	c.pcm, c.rate, c.before = c.pcm[:0], 0, nil
 	f.alias, f.fresh = nil, 0
@@ -94,12 +95,6 @@ func (f *Frame) SetPCM(rate int, samples []int16) {
 	f.pcm = append(f.pcm, samples...)
 }
 
-// SetPrepared is SetPCM for audio that was encoded in c before: payload is kept, not copied, and must never change.
-func (f *Frame) SetPrepared(rate int, samples []int16, c codec.Codec, payload []byte) {
-	f.SetPCM(rate, samples)
-	f.codec, f.given = c, payload
-}
-
 // SetAlias makes f stand for the audio of another frame, which is decoded and encoded there, once for all. It holds
 // until src is set anew.
 func (f *Frame) SetAlias(src *Frame) {
@@ -125,11 +120,8 @@ func (f *Frame) Codec() codec.Codec { return f.origin().codec }
 // Payload is the payload as it came, empty if f is silent, lost or born as PCM.
 func (f *Frame) Payload() []byte {
 	f = f.origin()
-	switch {
-	case f.lost:
+	if f.lost {
 		return nil
-	case f.given != nil:
-		return f.given
 	}
 	return f.payload
 }
@@ -169,8 +161,8 @@ func (f *Frame) decode() {
 	f.rate = f.decoder.Rate()
 }
 
-// Encode is the payload of f in c: as it came if its codec is the Same, else decoded and encoded, once per codec
-// however many ask. enc is the encoder of the stream that goes out, of whatever rate the audio is if it is a
+// Encode is the payload of f in c: as it came if its codec is the Same, else as its clip was encoded for all, else decoded
+// and encoded, once per codec however many ask. enc is the encoder of the stream that goes out, of whatever rate the audio is if it is a
 // codec.RateEncoder; nil stands for an encoder that f keeps, which then belongs to the stream that f carries. A Shared
 // frame uses its own in any case. The result is empty if f is silent, or lost and cannot be concealed: the sender
 // decides what to send then.
@@ -187,6 +179,11 @@ func (f *Frame) Encode(c codec.Codec, enc codec.Encoder) ([]byte, error) {
 	pcm, rate := f.PCM()
 	if len(pcm) == 0 {
 		return nil, nil
+	}
+	if f.tape != nil {
+		if p := f.tape.packet(f, c, f.turn, pcm, rate); p != nil {
+			return p, nil
+		}
 	}
 	e := f.place(c)
 	var err error

@@ -21,9 +21,11 @@ type Player struct {
 	done  chan struct{}
 
 	mu     sync.Mutex // guards what follows, for lines
-	times  int        // that the clip is still to be begun again; LoopForever
-	next   int        // sample of the clip
-	played int        // samples in all
+	tape   tape
+	turns  int // packet times of the passes before the one at hand, at most one pass
+	times  int // that the clip is still to be begun again; LoopForever
+	next   int // sample of the clip
+	played int // samples in all
 	over   bool
 	paused bool
 	gain   float64 // that is wanted
@@ -33,7 +35,8 @@ type Player struct {
 // NewPlayer makes a player that plays clip loop times: 0 and 1 once, LoopForever without end.
 func NewPlayer(clip *Clip, loop int) *Player {
 	p := &Player{
-		clip: clip, frame: clip.rate * int(PacketTime/time.Millisecond) / 1000, done: make(chan struct{}), gain: 1, now: 1,
+		clip: clip, frame: clip.frameSize(), done: make(chan struct{}), gain: 1, now: 1,
+		tape: tape{clip: clip},
 	}
 	switch {
 	case loop < 0:
@@ -55,10 +58,15 @@ func (p *Player) ReadFrame(f *Frame) error {
 			return nil
 		}
 	}
+	if p.next >= len(p.clip.pcm) && p.rewind() {
+		p.turns = len(p.clip.pcm) / p.frame
+	}
+	begin, joined := p.next, false
 	for len(f.pcm) < p.frame {
 		if p.next >= len(p.clip.pcm) && !p.rewind() {
 			break
 		}
+		joined = joined || p.next < begin
 		n := min(p.frame-len(f.pcm), len(p.clip.pcm)-p.next)
 		f.pcm = append(f.pcm, p.clip.pcm[p.next:p.next+n]...)
 		p.next += n
@@ -72,11 +80,22 @@ func (p *Player) ReadFrame(f *Frame) error {
 	}
 	f.rate = p.clip.rate
 	p.played += len(f.pcm)
+	p.mark(f, begin, !joined && target == 1 && p.now == 1)
 	p.shape(f.pcm, target)
 	for len(f.pcm) < p.frame {
 		f.pcm = append(f.pcm, 0)
 	}
 	return nil
+}
+
+// mark tells f which packet time of the clip it is, begun at sample begin, as long as they come in a row and as they stand in
+// the clip: then it was encoded for all, or is now. The first one that is not follows what the far end heard last.
+func (p *Player) mark(f *Frame, begin int, plain bool) {
+	if p.tape.torn || !plain || begin%p.frame != 0 {
+		p.tape.tear(f)
+		return
+	}
+	f.tape, f.turn = &p.tape, p.turns+begin/p.frame
 }
 
 // shape makes pcm as loud as it is to be, from the loudness of the packet time before on.
@@ -142,5 +161,6 @@ func (p *Player) Pause(on bool) {
 func (p *Player) Seek(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.tape.torn = true
 	p.next = min(len(p.clip.pcm), int(int64(max(0, d))*int64(p.clip.rate)/int64(time.Second)))
 }

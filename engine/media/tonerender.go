@@ -22,7 +22,7 @@ func (t *Tone) Clip() (clip *Clip, loop int) {
 	for _, s := range segments {
 		pcm = t.render(pcm, s)
 	}
-	return &Clip{rate: defaultRate, pcm: pcm}, t.loop
+	return &Clip{rate: narrowband, pcm: pcm}, t.loop
 }
 
 // Duration is how long t sounds in all; false if it has no end.
@@ -39,10 +39,10 @@ func (t *Tone) Duration() (time.Duration, bool) {
 
 // render appends a segment. The phase of a frequency is that of a sine which began with the cycle.
 func (t *Tone) render(pcm []int16, s segment) []int16 {
-	n := s.ms * defaultRate / secondMS
+	n := s.ms * narrowband / secondMS
 	ramp := 0
 	if !t.continuous {
-		ramp = min(rampMS*defaultRate/secondMS, n/2)
+		ramp = min(rampMS*narrowband/secondMS, n/2)
 	}
 	level := amplitude(t.level)
 	start := len(pcm)
@@ -50,7 +50,7 @@ func (t *Tone) render(pcm []int16, s segment) []int16 {
 		var v float64
 		for _, hz := range s.hz {
 			// whole periods are taken off first: exact at any time
-			v += math.Sin(2 * math.Pi * float64((start+i)*hz%defaultRate) / defaultRate)
+			v += math.Sin(2 * math.Pi * float64((start+i)*hz%narrowband) / narrowband)
 		}
 		pcm = append(pcm, int16(math.Round(v*level*fade(min(i+1, n-i), ramp))))
 	}

@@ -20,12 +20,24 @@ var (
 // WAVOptions bound and shape what DecodeWAV makes.
 type WAVOptions struct {
 	MaxDuration time.Duration // of the audio; 0: 10 minutes
-	Rate        int           // of the clip in Hz; 0: 8000
+	Rate        int           // of the clip in Hz; 0: 16000 if the file has as much, else 8000
+}
+
+// rate is that of the clip of a file of the given one.
+func (o *WAVOptions) rate(file int) int {
+	switch {
+	case o.Rate != 0:
+		return o.Rate
+	case file >= wideband:
+		return wideband
+	}
+	return narrowband
 }
 
 const (
 	defaultMaxDuration = 10 * time.Minute
-	defaultRate        = 8000
+	narrowband         = 8000     // Hz
+	wideband           = 16000    //
 	maxSkipped         = 16 << 20 // bytes of other chunks before the audio: cover pictures, text
 	maxFormat          = 1 << 10  // bytes of a fmt chunk
 	// unknownSize begins the sizes that writers to pipes put into headers that they cannot go back to: 0x7FFF…, 0xFFFFFFFF.
@@ -39,9 +51,6 @@ func DecodeWAV(r io.Reader, o WAVOptions) (*Clip, error) {
 	if o.MaxDuration <= 0 {
 		o.MaxDuration = defaultMaxDuration
 	}
-	if o.Rate == 0 {
-		o.Rate = defaultRate
-	}
 	var riff [12]byte
 	if err := readFull(r, riff[:], "the header"); err != nil {
 		return nil, err
@@ -53,6 +62,7 @@ func DecodeWAV(r io.Reader, o WAVOptions) (*Clip, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Rate = o.rate(format.rate)
 	pcm, err := readSamples(r, format, size, o)
 	if err != nil {
 		return nil, err

@@ -145,7 +145,7 @@ func (s *Session) sendKey(sh *shard, payload []byte, marker bool, at moment) {
 		marker: marker, payloadType: s.params.EventSendPT, sequence: o.next,
 		timestamp: s.keying.timestamp + s.keying.sender.TimestampOffset(), ssrc: o.ssrc,
 	}
-	b := o.scratch[:headerSize+copy(o.scratch[headerSize:], payload)]
+	b := sh.scratch[:headerSize+copy(sh.scratch[headerSize:], payload)]
 	h.put(b)
 	s.transmit(sh, b)
 }

@@ -36,6 +36,9 @@ type outbound struct {
 	payload  []byte
 	payloadT uint32 // timestamp of payload's first byte
 
+	silent bool // the last packet was silence
+	rest   bool // a packet of silence is due between two sources, if the codec has a memory
+
 	mapped   bool   // what follows maps the numbers of the relayed stream to ours
 	inSSRC   uint32 //
 	inFirst  uint16 // the first sequence number mapped
@@ -46,7 +49,6 @@ type outbound struct {
 	event    relayedEvent
 
 	packets, octets uint32 // for sender reports
-	scratch         [headerSize + maxPayload]byte
 }
 
 // maxPayload is 60 ms of a codec with one byte per sample, and room for a compressed one.
@@ -119,12 +121,24 @@ func (s *Session) send(sh *shard, at moment) {
 			return
 		}
 	}
+	if s.pauses() {
+		s.sendSilence(sh, at)
+		return
+	}
 	f := s.pull(sh)
 	if f == nil || s.mutedOut {
 		s.sendSilence(sh, at)
 		return
 	}
 	s.sendFrame(sh, f, at)
+}
+
+// pauses reports whether silence has to be sent before what is heard next: a decoder with a memory of one source's encoder
+// makes noise of another's first packets, and silence makes it forget.
+func (s *Session) pauses() bool {
+	rest := s.out.rest && !s.out.silent && !bytewise(s.params.Codec)
+	s.out.rest = false
+	return rest
 }
 
 // pull takes the next packet time of what the far end hears, and lets the taps listen; nil is silence.
@@ -223,6 +237,7 @@ func (s *Session) sendCodedSilence(sh *shard, at moment) {
 	}
 	if len(payload) > 0 {
 		s.packetize(sh, payload, at)
+		s.out.silent = true
 	}
 }
 
@@ -261,7 +276,7 @@ func (s *Session) sendAudio(sh *shard, payload []byte, timestamp, length uint32)
 		marker: o.marker, payloadType: s.params.SendPT, sequence: o.next, timestamp: timestamp, ssrc: o.ssrc,
 	}
 	o.marker = false
-	b := o.scratch[:headerSize+copy(o.scratch[headerSize:], payload)]
+	b := sh.scratch[:headerSize+copy(sh.scratch[headerSize:], payload)]
 	h.put(b)
 	o.timestamp, o.length, o.sentAt, o.started = timestamp, length, sh.now, true
 	s.transmit(sh, b)
@@ -271,7 +286,7 @@ func (s *Session) sendAudio(sh *shard, payload []byte, timestamp, length uint32)
 func (s *Session) transmit(sh *shard, b []byte) {
 	o := &s.out
 	o.next++
-	o.lastAny = sh.now
+	o.lastAny, o.silent = sh.now, false
 	o.packets++
 	o.octets += uint32(len(b) - headerSize)
 	if errno := s.sockets.rtp.send(b, &o.to); errno != 0 {

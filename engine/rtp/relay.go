@@ -152,7 +152,7 @@ func (s *Session) forwardEvent(sh *shard, in header, payload []byte, clock int) 
 		}
 	}
 	e.last, e.over = sh.now, payload[1]&0x80 != 0
-	b := o.scratch[:headerSize+eventSize]
+	b := sh.scratch[:headerSize+eventSize]
 	h := header{marker: begins, payloadType: p.EventSendPT, sequence: sequence, timestamp: e.sent, ssrc: o.ssrc}
 	h.put(b)
 	copy(b[headerSize:], payload[:eventSize])

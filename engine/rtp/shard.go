@@ -53,16 +53,17 @@ type shard struct {
 	now     moment // of the last waking
 	tick    int64  // next slot to run, counted from the clock's zero
 	slots   [slotsInTurn][]*Session
-	halves  [slotsInTurn][]*Session // sessions with packets of 10 ms send the second half here
-	table   []*Session              // by token
-	unused  []int32                 // tokens
-	count   int                     // sessions in table
-	taken   []*Session              // scratch of control
-	buffer  [2048]byte              // one packet
-	from    rawAddress              // its sender
-	frame   media.Frame             // of the session whose turn it is
-	quiet   media.Frame             // always silent
-	silent  [silentSamples]byte     // scratch of comfort silence
+	halves  [slotsInTurn][]*Session       // sessions with packets of 10 ms send the second half here
+	table   []*Session                    // by token
+	unused  []int32                       // tokens
+	count   int                           // sessions in table
+	taken   []*Session                    // scratch of control
+	buffer  [2048]byte                    // one packet
+	from    rawAddress                    // its sender
+	frame   media.Frame                   // of the session whose turn it is
+	quiet   media.Frame                   // always silent
+	silent  [silentSamples]byte           // scratch of comfort silence
+	scratch [headerSize + maxPayload]byte // of a packet that is made here
 	figures shardFigures
 	public  publicFigures
 }

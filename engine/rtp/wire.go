@@ -173,7 +173,7 @@ func (s *Session) setSource(sh *shard, src media.Source) {
 	if ok {
 		s.from = m.session
 	}
-	s.out.marker, s.out.mapped = true, false
+	s.out.marker, s.out.mapped, s.out.rest = true, false, true
 	s.link(sh)
 }
 

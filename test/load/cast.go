@@ -224,11 +224,11 @@ func (a *actor) listen(first uint16) (pcm []int16, at []int64) {
 // delay is how much before t a's tone began last, less than a second.
 func (a *actor) delay(t int64) (time.Duration, bool) {
 	const frame, offset = toneAt / frameSize, toneAt % frameSize
-	for f := len(a.sentAt) - 1; f >= 0; f-- {
+	for f, sent := range slices.Backward(a.sentAt) {
 		if (f+a.shift)%voiceFrames != frame {
 			continue
 		}
-		d := time.Duration(t - a.sentAt[f] - offset*int64(time.Second)/voiceRate)
+		d := time.Duration(t - sent - offset*int64(time.Second)/voiceRate)
 		if d > -10*time.Millisecond && d < time.Second {
 			return d, true
 		}
