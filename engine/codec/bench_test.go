@@ -8,6 +8,7 @@ import (
 	"gopkg.in/hraban/opus.v2"
 
 	"github.com/tipring/tipring/engine/codec"
+	"github.com/tipring/tipring/engine/media/mediatest"
 )
 
 func BenchmarkOpusEncode(b *testing.B) {
@@ -19,7 +20,7 @@ func BenchmarkOpusEncode(b *testing.B) {
 		b.Run(fmt.Sprintf("%s %d", c.name, c.rate), func(b *testing.B) {
 			enc := opusEncoder(b, codec.EncoderOptions{Fmtp: "useinbandfec=1"})
 			enc.(codec.LossAdapter).AdaptLoss(c.loss)
-			said, n, at := speech(c.rate, 2*time.Second), c.rate/50, 0
+			said, n, at := mediatest.Speech(c.rate, 2*time.Second), c.rate/50, 0
 			payload := make([]byte, 0, 1500)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -33,7 +34,7 @@ func BenchmarkOpusEncode(b *testing.B) {
 func BenchmarkOpusDecode(b *testing.B) {
 	for _, c := range [][2]int{{8000, 8000}, {16000, 8000}, {16000, 16000}, {48000, 8000}, {48000, 48000}} {
 		b.Run(fmt.Sprintf("%d-%d", c[0], c[1]), func(b *testing.B) {
-			payloads := encode(b, opusEncoder(b, codec.EncoderOptions{}), speech(c[0], 2*time.Second), c[0], 20)
+			payloads := encode(b, opusEncoder(b, codec.EncoderOptions{}), mediatest.Speech(c[0], 2*time.Second), c[0], 20)
 			dec, pcm, i := concealer(b, "opus", 48000, c[1]), make([]int16, 0, 960), 0
 			b.ReportAllocs()
 			for b.Loop() {
@@ -48,7 +49,7 @@ func BenchmarkOpusDecode(b *testing.B) {
 // around it, on the same frames in the same run. "x-bare" is how many times the latter the former is.
 func BenchmarkCall(b *testing.B) {
 	pcmu, _ := codec.ByName("PCMU", 8000)
-	said := speech(8000, 2*time.Second)
+	said := mediatest.Speech(8000, 2*time.Second)
 	fromPhone := encode(b, mustRate(b, pcmu), said, 8000, 20)
 	fromBrowser := encode(b, opusEncoder(b, codec.EncoderOptions{}), said, 8000, 20)
 

@@ -138,7 +138,7 @@ func TestOpusProfiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			enc := opusEncoder(t, c.options)
 			enc.(codec.LossAdapter).AdaptLoss(c.loss)
-			payloads := encode(t, enc, speech(c.rate, time.Second), c.rate, 20)
+			payloads := encode(t, enc, mediatest.Speech(c.rate, time.Second), c.rate, 20)
 			if mode, khz := mode(payloads[len(payloads)-5]); mode != c.mode || khz != c.khz {
 				t.Errorf("%s of %d kHz, want %s of %d", mode, khz, c.mode, c.khz)
 			}
@@ -158,7 +158,7 @@ func TestOpusKeepsToTheBitRate(t *testing.T) {
 		{48000, codec.EncoderOptions{Opus: codec.OpusOptions{Bitrate: 20_000}}, 20_000},
 	} {
 		total := 0
-		payloads := encode(t, opusEncoder(t, c.options), speech(c.rate, 10*time.Second), c.rate, 20)
+		payloads := encode(t, opusEncoder(t, c.options), mediatest.Speech(c.rate, 10*time.Second), c.rate, 20)
 		for _, p := range payloads {
 			total += len(p)
 		}
@@ -171,7 +171,7 @@ func TestOpusKeepsToTheBitRate(t *testing.T) {
 // Protection begins at once and ends after three reports of little loss; between the two limits nothing changes.
 func TestOpusProtectionHasHysteresis(t *testing.T) {
 	enc := opusEncoder(t, codec.EncoderOptions{Fmtp: "useinbandfec=1"})
-	said := speech(8000, time.Second)
+	said := mediatest.Speech(8000, time.Second)
 	now := func() string {
 		p, err := enc.EncodeRate(nil, said[3200:3360], 8000)
 		if err != nil {
@@ -242,7 +242,7 @@ func TestOpusSwitchesWithoutASeam(t *testing.T) {
 
 // An encoder that was warmed with what the far end heard from another one continues it better than a fresh one.
 func TestOpusWarm(t *testing.T) {
-	said := speech(8000, 2*time.Second)
+	said := mediatest.Speech(8000, 2*time.Second)
 	distance := func(warm bool) float64 {
 		var want, got []int16
 		for at := 8000; at+1600 <= len(said); at += 160 {
@@ -256,7 +256,7 @@ func TestOpusWarm(t *testing.T) {
 			got = append(got, decodeAll(t, dec, encode(t, own, said[at:at+160], 8000, 20))...)
 			want = append(want, said[at-20:at+140]...) // CELT is 2.5 ms late
 		}
-		return segmentSNR(want, got, 8000)
+		return mediatest.SegmentSNR(want, got, 8000)
 	}
 	fresh, warm := distance(false), distance(true)
 	t.Logf("first payload of an encoder: %.1f dB fresh, %.1f dB warmed", fresh, warm)
@@ -281,7 +281,7 @@ func TestOpusDTX(t *testing.T) {
 	c := opusRow(t)
 	sent := func(o codec.EncoderOptions) (payloads, left int) {
 		enc := opusEncoder(t, o)
-		said := append(speech(8000, 400*time.Millisecond), make([]int16, 16000)...)
+		said := append(mediatest.Speech(8000, 400*time.Millisecond), make([]int16, 16000)...)
 		for _, p := range encode(t, enc, said, 8000, 20) {
 			payloads++
 			if c.Discontinuous(p) {
@@ -318,7 +318,7 @@ func TestOpusSilence(t *testing.T) {
 		for name, rate := range map[string]int{"at the start": 0, "after narrowband": 8000, "after wideband": 16000, "after fullband": 48000} {
 			dec := concealer(t, "opus", 48000, 8000)
 			if rate > 0 {
-				_ = decodeAll(t, dec, encode(t, opusEncoder(t, codec.EncoderOptions{}), speech(rate, 500*time.Millisecond), rate, 20))
+				_ = decodeAll(t, dec, encode(t, opusEncoder(t, codec.EncoderOptions{}), mediatest.Speech(rate, 500*time.Millisecond), rate, 20))
 			}
 			var pcm []int16
 			for range 3 {
@@ -338,7 +338,7 @@ func TestOpusSilence(t *testing.T) {
 func TestOpusComesBackFromSilence(t *testing.T) {
 	for _, rate := range []int{8000, 16000} {
 		distance := func(told bool) float64 {
-			said, n := speech(rate, 4*time.Second), rate/50
+			said, n := mediatest.Speech(rate, 4*time.Second), rate/50
 			enc, dec := opusEncoder(t, codec.EncoderOptions{}), concealer(t, "opus", 48000, rate)
 			var want, got []int16
 			for i := 0; len(said) >= n; i++ {
@@ -354,8 +354,8 @@ func TestOpusComesBackFromSilence(t *testing.T) {
 				}
 				got = append(got, decodeAll(t, dec, [][]byte{payload})...)
 			}
-			a, b, _ := align(want, got, rate*15/1000)
-			return spectralDistance(a, b, rate)
+			a, b, _ := mediatest.Align(want, got, rate*15/1000)
+			return mediatest.SpectralDistance(a, b, rate)
 		}
 		told, untold := distance(true), distance(false)
 		t.Logf("%d Hz: spectral distance %.2f dB, %.2f if the encoder does not know", rate, told, untold)
@@ -430,7 +430,7 @@ func TestOpusRefusesNonsense(t *testing.T) {
 func TestOpusDoesNotAllocate(t *testing.T) {
 	for _, rate := range []int{8000, 16000, 44100, 48000} {
 		enc, dec := opusEncoder(t, codec.EncoderOptions{Fmtp: "useinbandfec=1"}), concealer(t, "opus", 48000, rate)
-		said := speech(rate, time.Second)
+		said := mediatest.Speech(rate, time.Second)
 		payload, pcm, at, n := []byte(nil), []int16(nil), 0, rate/50
 		frame := func() {
 			payload, _ = enc.EncodeRate(payload[:0], said[at:at+n], rate)
@@ -452,7 +452,7 @@ func TestOpusDoesNotAllocate(t *testing.T) {
 func FuzzOpusDecode(f *testing.F) {
 	c := opusRow(f)
 	for _, rate := range []int{8000, 16000, 48000} {
-		for _, p := range encode(f, opusEncoder(f, codec.EncoderOptions{}), speech(rate, 100*time.Millisecond), rate, 20) {
+		for _, p := range encode(f, opusEncoder(f, codec.EncoderOptions{}), mediatest.Speech(rate, 100*time.Millisecond), rate, 20) {
 			f.Add(p, []byte{})
 		}
 	}

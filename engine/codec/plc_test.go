@@ -53,15 +53,15 @@ func throughLoss(tb testing.TB, name string, pcm []int16, lost []bool, conceal b
 
 // At 5 % loss, speech is nearer to itself with concealment than with silence in the gaps.
 func TestG711ConcealmentBeatsSilence(t *testing.T) {
-	said := speech(8000, 10*time.Second)
+	said := mediatest.Speech(8000, 10*time.Second)
 	lost := lossy(len(said)/160, 0.05)
 	for _, name := range []string{"PCMU", "PCMA"} {
 		whole := throughLoss(t, name, said, make([]bool, len(lost)), true)
 		with := throughLoss(t, name, said, lost, true)
 		without := throughLoss(t, name, said, lost, false)
-		a, b := spectralDistance(whole, with, 8000), spectralDistance(whole, without, 8000)
+		a, b := mediatest.SpectralDistance(whole, with, 8000), mediatest.SpectralDistance(whole, without, 8000)
 		t.Logf("%s: spectral distance %.2f dB with concealment, %.2f with silence; segment SNR %.1f and %.1f dB", name, a, b,
-			segmentSNR(whole, with, 8000), segmentSNR(whole, without, 8000))
+			mediatest.SegmentSNR(whole, with, 8000), mediatest.SegmentSNR(whole, without, 8000))
 		if a > b*0.6 {
 			t.Errorf("%s: spectral distance %.2f dB with concealment, %.2f with silence", name, a, b)
 		}
@@ -190,7 +190,7 @@ func BenchmarkConceal(b *testing.B) {
 		b.Run(fmt.Sprintf("%s-%d", c.name, c.rate), func(b *testing.B) {
 			row, _ := codec.ByName(c.name, c.clock)
 			enc, _ := row.NewEncoder()
-			said := speech(c.rate, time.Second)
+			said := mediatest.Speech(c.rate, time.Second)
 			var payloads [][]byte
 			for ; len(said) >= c.rate/50; said = said[c.rate/50:] {
 				p, err := enc.(codec.RateEncoder).EncodeRate(nil, said[:c.rate/50], c.rate)

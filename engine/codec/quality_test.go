@@ -51,10 +51,10 @@ func TestQualityOfPaths(t *testing.T) {
 		{16000, []string{"opus", "PCMU"}, 1.8, 7},
 		{48000, []string{"opus"}, 1.8, 7},
 	} {
-		said := speech(c.rate, 4*time.Second)
+		said := mediatest.Speech(c.rate, 4*time.Second)
 		heard := through(t, said, c.rate, c.path...)
-		a, b, late := align(said, heard, c.rate*15/1000)
-		distance, snr := spectralDistance(a, b, c.rate), segmentSNR(a, b, c.rate)
+		a, b, late := mediatest.Align(said, heard, c.rate*15/1000)
+		distance, snr := mediatest.SpectralDistance(a, b, c.rate), mediatest.SegmentSNR(a, b, c.rate)
 		t.Logf("%d Hz %v: %.2f dB between the bands, segment SNR %.1f dB, %.2f ms late", c.rate, c.path, distance, snr,
 			1000*float64(late)/float64(c.rate))
 		if distance > c.distance || snr < c.snr {
@@ -109,7 +109,7 @@ func opusThroughLoss(tb testing.TB, payloads [][]byte, lost []bool, conceal, fec
 
 // At 5 % random loss, concealment is better than silence, and copies are better than concealment.
 func TestOpusAtLoss(t *testing.T) {
-	said := speech(8000, 10*time.Second)
+	said := mediatest.Speech(8000, 10*time.Second)
 	lost := lossy(len(said)/160, 0.05)
 	run := func(fmtp string, report float64) (whole []int16, payloads [][]byte) {
 		enc := opusEncoder(t, codec.EncoderOptions{Fmtp: fmtp})
@@ -118,14 +118,14 @@ func TestOpusAtLoss(t *testing.T) {
 		return opusThroughLoss(t, payloads, make([]bool, len(payloads)), true, false), payloads
 	}
 	whole, payloads := run("useinbandfec=1", 0)
-	silent := spectralDistance(whole, opusThroughLoss(t, payloads, lost, false, false), 8000)
-	concealed := spectralDistance(whole, opusThroughLoss(t, payloads, lost, true, true), 8000)
+	silent := mediatest.SpectralDistance(whole, opusThroughLoss(t, payloads, lost, false, false), 8000)
+	concealed := mediatest.SpectralDistance(whole, opusThroughLoss(t, payloads, lost, true, true), 8000)
 	wholeFEC, protected := run("useinbandfec=1", 5)
 	unused := opusThroughLoss(t, protected, lost, true, false)
 	used := opusThroughLoss(t, protected, lost, true, true)
-	extrapolated, repaired := spectralDistance(wholeFEC, unused, 8000), spectralDistance(wholeFEC, used, 8000)
+	extrapolated, repaired := mediatest.SpectralDistance(wholeFEC, unused, 8000), mediatest.SpectralDistance(wholeFEC, used, 8000)
 	t.Logf("CELT: %.2f dB of spectral distance with silence, %.2f concealed. SILK: %.2f dB concealed, %.2f from copies; segment SNR %.1f and %.1f dB",
-		silent, concealed, extrapolated, repaired, segmentSNR(wholeFEC, unused, 8000), segmentSNR(wholeFEC, used, 8000))
+		silent, concealed, extrapolated, repaired, mediatest.SegmentSNR(wholeFEC, unused, 8000), mediatest.SegmentSNR(wholeFEC, used, 8000))
 	if concealed > silent*0.8 {
 		t.Errorf("concealment: %.2f dB, silence %.2f", concealed, silent)
 	}

@@ -43,6 +43,9 @@ func (e *Engine) hear(s *Session, src media.Source) {
 	if m, ok := src.(*mic); ok && m.session.engine == e && !m.session.leaving {
 		s.bring(m.session.home)
 		s.hears = m.session
+		if m.session.heardBy == nil {
+			m.session.heardBy = make(map[*Session]struct{}, 1)
+		}
 		m.session.heardBy[s] = struct{}{}
 	}
 	s.do(func(sh *shard) { s.setSource(sh, src) })

@@ -95,7 +95,8 @@ type Session struct {
 	room    any // that it hears
 	leaving bool
 
-	wire // owned by the owner's thread
+	port  int
+	*wire // owned by the owner's thread; nil when over
 }
 
 var _ media.Line = (*Session)(nil)
@@ -103,14 +104,14 @@ var _ media.Line = (*Session)(nil)
 func newSession(e *Engine, key string, sockets portPair) *Session {
 	s := &Session{
 		engine: e, key: key, events: make(chan Event, eventQueue), over: make(chan struct{}),
-		heardBy: make(map[*Session]struct{}), wire: newWire(sockets, e.clock.now()),
+		port: sockets.port, wire: newWire(sockets, e.clock.now()),
 	}
 	s.mic = &mic{session: s}
 	return s
 }
 
 // Port is the local RTP port; RTCP has the next one.
-func (s *Session) Port() int { return s.sockets.port }
+func (s *Session) Port() int { return s.port }
 
 // Set applies what offer and answer have settled; again after each re-INVITE. It takes effect at the shard's next
 // waking. Before the first Set every packet is dropped and none is sent.
@@ -243,6 +244,7 @@ func (s *Session) finish(sh *shard) {
 	s.mu.Unlock()
 	s.owner.Store(nil)
 	s.engine.ports.release(s.sockets, time.Now())
+	s.wire = nil // whoever keeps the session for its last figures does not keep that
 	close(s.events)
 	close(s.over)
 	s.engine.alive.Done()

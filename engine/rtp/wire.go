@@ -52,8 +52,8 @@ type described struct {
 // A tap is one listener, known by its address.
 type tap struct{ to media.Tap }
 
-func newWire(sockets portPair, now moment) wire {
-	w := wire{sockets: sockets}
+func newWire(sockets portPair, now moment) *wire {
+	w := &wire{sockets: sockets}
 	w.in.lastPacket = now
 	w.out.init(now)
 	w.rtcp.init(now)

@@ -120,8 +120,12 @@ func (l *Leg) phase() phase { return phase(l.at.Load()) }
 
 func (l *Leg) enter(p phase) { l.at.Store(uint32(p)) }
 
-// publish makes the lane's state visible to State.
+// publish makes the lane's state visible to State, until the leg is over.
 func (l *Leg) publish() {
+	if l.phase() == ended {
+		l.snapshot.Store(nil)
+		return
+	}
 	s := l.state
 	l.snapshot.Store(&s)
 }
@@ -236,6 +240,7 @@ func (l *Leg) end(c engine.Cause) {
 	l.stopTimer()
 	l.rtp.Close()
 	l.again, l.progress = nil, nil
+	l.publish()
 	l.log.Debug("leg ended", "reason", c.Reason, "source", c.Source, "status", c.SIPStatus)
 }
 

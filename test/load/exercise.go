@@ -72,12 +72,13 @@ func (e *exercise) run() (cost, error) {
 	if err := e.dial(); err != nil {
 		return cost{}, err
 	}
-	r := cost{Calls: e.n, Up: len(e.up)}
+	e.mu.Lock()
+	up, setups := slices.Clone(e.up), slices.Sorted(slices.Values(e.setups))
+	e.mu.Unlock()
+	r := cost{Calls: e.n, Up: len(up), SetupP50: ms(quantile(setups, 0.5))}
 	if r.Up == 0 {
 		return r, errors.New("no call came through")
 	}
-	slices.Sort(e.setups)
-	r.SetupP50 = ms(quantile(e.setups, 0.5))
 	late := e.late()
 	from := time.Now()
 	window := time.Duration(e.o.seconds) * time.Second
@@ -102,7 +103,7 @@ func (e *exercise) run() (cost, error) {
 	r.PerCall = r.CPU / float64(r.Up)
 	r.RSSPerCall = float64(end.rss-before.rss) / float64(r.Up)
 	r.Late = e.late() - late
-	for _, c := range e.up {
+	for _, c := range up {
 		e.caller.hangup(c)
 	}
 	stopped()

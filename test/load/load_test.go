@@ -28,6 +28,11 @@ func TestFlags(t *testing.T) {
 		{"-rates 100000", "-rates"},
 		{"-calls 0", "-calls"},
 		{"-seconds 1000", "-seconds"},
+		{"-rooms 2x50,1x100 -transcoded 3,4", ""},
+		{"-rooms 100", "-rooms"},
+		{"-rooms 1000x1000", "-rooms"},
+		{"-transcoded x", "-transcoded"},
+		{"-churn 0", "-churn"},
 	} {
 		_, err := parse(strings.Fields(c.args))
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
@@ -77,7 +82,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestRun keeps the generator working: a second of both workloads against the real program, every call through, every
+// TestRun keeps the generator working: a second of W1 and W2 against the real program, every call through, every
 // packet unchanged and in its own call. Figures are not judged here.
 func TestRun(t *testing.T) {
 	o := options{rates: []int{20}, calls: []int{10}, seconds: 1, hold: 100 * time.Millisecond, callee: "127.0.0.1:0"}
@@ -96,8 +101,8 @@ func TestRun(t *testing.T) {
 	if r := w2[0]; r.Up != 10 || r.Packets < 800 || r.Crossed != 0 || r.Changed != 0 || r.DelayP50 <= 0 {
 		t.Errorf("W2: %+v", r)
 	}
-	if err := run([]string{"w3"}); err == nil || !strings.Contains(err.Error(), "no workload") {
-		t.Errorf("w3: %v", err)
+	if err := run([]string{"w9"}); err == nil || !strings.Contains(err.Error(), "no workload") {
+		t.Errorf("w9: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "r.json")
 	if err := run(strings.Fields("w2 -calls 2 -seconds 1 -idle -json " + file)); err != nil {
@@ -105,5 +110,54 @@ func TestRun(t *testing.T) {
 	}
 	if b, err := os.ReadFile(file); err != nil || !bytes.Contains(b, []byte(`"rss_kib_per_call"`)) {
 		t.Errorf("JSON: %v %s", err, b)
+	}
+}
+
+// TestAudio is a few seconds of W3 and W4: every call through, every tone heard by who should hear it, nobody hears himself.
+func TestAudio(t *testing.T) {
+	o := options{transcoded: []int{6}, rooms: []shape{{1, 12}, {3, 4}}, seconds: 5, callee: "127.0.0.1:0"}
+	stop := make(chan os.Signal)
+	w3, err := transcodes(o, stop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w4, err := conferences(o, stop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (&report{W3: w3, W4: w4}).broken(); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []cost{w3[0].cost, w4[0].cost, w4[1].cost} {
+		if c.Tones < 10 || c.DelayP50 <= 0 || c.LossPercent > 5 || c.PerCall <= 0 {
+			t.Errorf("%+v", c)
+		}
+	}
+	if w3[0].Bare <= 0 {
+		t.Errorf("%+v", w3[0])
+	}
+}
+
+// TestChurn is W5: calls come and go, and memory is read.
+func TestChurn(t *testing.T) {
+	r, err := churn(options{churn: 200, hold: 50 * time.Millisecond, callee: "127.0.0.1:0"}, make(chan os.Signal))
+	if err != nil || len(r.RSS) != 5 || r.RSS[0] < 1000 {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// TestOnsets finds tones where they begin, and an echo where there is one.
+func TestOnsets(t *testing.T) {
+	v, other := newVoice(700), newVoice(1100)
+	pcm := append(append([]int16(nil), v.pcm...), v.pcm...)
+	got := onsets(pcm, 700)
+	if len(got) != 2 || got[0] < toneAt-24 || got[0] > toneAt+24 || got[1]-got[0] != voiceLength {
+		t.Errorf("onsets %v, want %d and a voice's length behind", got, toneAt)
+	}
+	if n := onsets(pcm, 1100); len(n) != 0 {
+		t.Errorf("a tone that is not there at %v", n)
+	}
+	if !present(pcm, 700) || present(other.pcm, 700) {
+		t.Error("an echo is missed, or seen where none is")
 	}
 }

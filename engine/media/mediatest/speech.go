@@ -1,4 +1,4 @@
-package codec_test
+package mediatest
 
 import (
 	"math"
@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// speech is voice-like sound: pulses of a gliding pitch through three formants, with breath and pauses, every few
+// Speech is voice-like sound: pulses of a gliding pitch through three formants, with breath and pauses, every few
 // hundred milliseconds another vowel.
-func speech(rate int, d time.Duration) []int16 {
-	random := rand.New(rand.NewPCG(1, 2))
+func Speech(rate int, d time.Duration) []int16 {
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // G404: the same noise each time is what is wanted
 	vowels := [][3]float64{{700, 1220, 2600}, {300, 870, 2240}, {270, 2290, 3010}, {530, 1840, 2480}, {400, 1900, 2550}}
 	n := int(d.Seconds() * float64(rate))
 	out := make([]int16, n)
@@ -45,8 +45,8 @@ func speech(rate int, d time.Duration) []int16 {
 	return out
 }
 
-// align gives the two without what the second one is late, which is at most most samples.
-func align(want, got []int16, most int) (a, b []int16, late int) {
+// Align gives the two without what the second one is late, which is at most most samples.
+func Align(want, got []int16, most int) (a, b []int16, late int) {
 	best := math.Inf(-1)
 	for lag := 0; lag <= most; lag++ {
 		var sum float64
@@ -61,9 +61,9 @@ func align(want, got []int16, most int) (a, b []int16, late int) {
 	return want[:n], got[late : late+n], late
 }
 
-// spectralDistance is by how many dB the bands of 200 Hz up to 3400 Hz differ, in the mean over all frames of 20 ms in
+// SpectralDistance is by how many dB the bands of 200 Hz up to 3400 Hz differ, in the mean over all frames of 20 ms in
 // which something is said.
-func spectralDistance(want, got []int16, rate int) float64 {
+func SpectralDistance(want, got []int16, rate int) float64 {
 	frame, sum, count := rate/50, 0.0, 0
 	for at := 0; at+frame <= min(len(want), len(got)); at += frame {
 		a, b := bands(want[at:at+frame], rate), bands(got[at:at+frame], rate)
@@ -106,8 +106,8 @@ func bands(pcm []int16, rate int) [16]float64 {
 	return out
 }
 
-// segmentSNR is the mean over the frames of 20 ms in which something is said, each bounded to −10…35 dB.
-func segmentSNR(want, got []int16, rate int) float64 {
+// SegmentSNR is the signal-to-noise ratio in dB, the mean over the frames of 20 ms in which something is said, each bounded to −10…35 dB.
+func SegmentSNR(want, got []int16, rate int) float64 {
 	frame, sum, count := rate/50, 0.0, 0
 	for at := 0; at+frame <= min(len(want), len(got)); at += frame {
 		var signal, noise float64
@@ -123,14 +123,4 @@ func segmentSNR(want, got []int16, rate int) float64 {
 		count++
 	}
 	return sum / float64(max(count, 1))
-}
-
-// lossy tells for each of n payloads whether it gets lost, at random.
-func lossy(n int, share float64) []bool {
-	random := rand.New(rand.NewPCG(7, 11))
-	lost := make([]bool, n)
-	for i := range lost {
-		lost[i] = i > 5 && random.Float64() < share
-	}
-	return lost
 }
