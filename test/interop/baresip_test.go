@@ -47,7 +47,7 @@ func startBaresip(t *testing.T) *baresip {
 	t.Helper()
 	path := need(t, "baresip", "baresip-core")
 	b := &baresip{t: t, dir: t.TempDir()}
-	sip, control, rtp := freeUDP(t), freeUDP(t), freeUDP(t)
+	sip, control, rtp := harness.FreeUDP(t), harness.FreeUDP(t), harness.FreeUDP(t)
 	b.uri = fmt.Sprintf("sip:baresip@127.0.0.1:%d", sip)
 	config := fmt.Sprintf(`poll_method epoll
 sip_listen 127.0.0.1:%d

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"math"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -42,26 +41,6 @@ func need(t *testing.T, program, pkg string) string {
 // do is an instruction.
 func do(action string, params ...any) harness.Instruction { return harness.Do(action, params...) }
 
-// freeUDP is an even port of 127.0.0.1 that is free now, with the next ones. It lies below the ports that the system
-// hands out by itself, so that nobody gets it by chance before the tool has taken it.
-func freeUDP(t *testing.T) int {
-	t.Helper()
-	for range 200 {
-		port, free := 20_000+2*rand.IntN(6_000), true
-		for i := 0; i < 4 && free; i++ {
-			n, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port + i})
-			if free = err == nil; free {
-				n.Close()
-			}
-		}
-		if free {
-			return port
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
-}
-
 // tone is one second of a tone as mu-law bytes: whole cycles, so that it can be looped.
 func tone(hz float64) []byte {
 	out := make([]byte, 8000)
@@ -90,7 +69,7 @@ func startSIPp(t *testing.T, scenario string, args ...string) *sipp {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &sipp{t: t, name: scenario, dir: t.TempDir(), port: freeUDP(t), media: freeUDP(t), done: make(chan error, 1)}
+	s := &sipp{t: t, name: scenario, dir: t.TempDir(), port: harness.FreeUDP(t), media: harness.FreeUDP(t), done: make(chan error, 1)}
 	if err := os.WriteFile(filepath.Join(s.dir, "tone.ulaw"), tone(440), 0o644); err != nil {
 		t.Fatal(err)
 	}

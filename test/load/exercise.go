@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -47,8 +48,10 @@ type exercise struct {
 	callee *agent // nil: the calls end in the server
 	casts  []*cast
 	user   func(i int) string
-	n      int
-	pace   int // calls per second of the set-up
+	// connect brings call i up at a peer that speaks no SIP, and says where its RTP goes; nil: SIP.
+	connect func(i int) (netip.AddrPort, error)
+	n       int
+	pace    int // calls per second of the set-up
 
 	mu     sync.Mutex
 	up     []*call
@@ -114,15 +117,23 @@ func (e *exercise) run() (cost, error) {
 // dial brings the calls up and lets them settle.
 func (e *exercise) dial() error {
 	for i := range e.n {
-		e.caller.dial(fmt.Sprintf("talk-%d-%d-%d", os.Getpid(), e.n, i), e.user(i), e.server.sip, func(c *call) {
+		up := func(c *call) {
 			e.mu.Lock()
 			e.up = append(e.up, c)
 			e.setups = append(e.setups, c.setup)
 			e.mu.Unlock()
-			if len(e.casts) > 0 {
-				e.casts[0].connect(i, c.audio)
+			e.casts[0].connect(i, c.audio)
+		}
+		if e.connect == nil {
+			e.caller.dial(fmt.Sprintf("talk-%d-%d-%d", os.Getpid(), e.n, i), e.user(i), e.server.sip, up, nil)
+		} else {
+			began := time.Now()
+			audio, err := e.connect(i)
+			if err != nil {
+				return err
 			}
-		}, nil)
+			up(&call{audio: audio, setup: time.Since(began), ended: true})
+		}
 		if err := e.sleep(time.Second / time.Duration(e.pace)); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@
 //	load w3 -transcoded 40,400                PCMU to Opus; -env TIPRING_OPUS_COMPLEXITY=5: other settings
 //	load w4 -rooms 1x100,25x4,1x1000          conferences
 //	load w5 -churn 10000                      memory while calls come and go
+//	load compare -peer rtpengine -install     Debian's rtpengine (w2, w3) or janus (w4) on the same workload, in turns
 //
 // Audio is checked: in w2 each packet, in w3 and w4 the tones that voices carry, where they begin, and that nobody hears
 // himself. The exit status is 1 when calls or audio were wrong, never for figures.
@@ -46,6 +47,9 @@ type options struct {
 	rooms          []shape
 	churn          int
 	env            []string // of the server
+	peer           string   // that is measured in the place of Tipring
+	install        bool
+	rounds         int
 	seconds        int
 	hold           time.Duration
 	idle           bool
@@ -91,6 +95,9 @@ func run(args []string) error {
 	signal.Notify(stop, os.Interrupt)
 	defer signal.Stop(stop)
 
+	if which[0] == "compare" {
+		return compare(o, stop)
+	}
 	rep := report{Time: time.Now().UTC(), Go: runtime.Version(), Cores: runtime.NumCPU(), Load: loadAverage(), Program: "tipring"}
 	for _, w := range which {
 		switch w {
@@ -159,6 +166,9 @@ func parse(args []string) (options, error) {
 	f.StringVar(&rooms, "rooms", "1x50,10x4", "w4: rooms × participants, one step each")
 	f.IntVar(&o.churn, "churn", 2000, "w5: calls in all")
 	f.StringVar(&env, "env", "", "settings of the server, NAME=value with commas between")
+	f.StringVar(&o.peer, "peer", "", "compare: rtpengine or janus")
+	f.BoolVar(&o.install, "install", false, "compare: install the peer by apt-get first")
+	f.IntVar(&o.rounds, "rounds", 2, "compare: how often each is measured")
 	f.DurationVar(&o.hold, "hold", time.Second, "w1: how long a call lasts")
 	f.BoolVar(&o.idle, "idle", false, "w2: calls without RTP, for memory")
 	f.StringVar(&o.target, "target", "", "host:port of a server that runs already; default: Tipring of this tree")
@@ -183,6 +193,9 @@ func parse(args []string) (options, error) {
 	}
 	if env != "" {
 		o.env = strings.Split(env, ",")
+	}
+	if o.rounds < 1 || o.rounds > 20 {
+		return o, errors.New("-rounds is 1 to 20")
 	}
 	if o.churn < 1 || o.churn > 1_000_000 {
 		return o, errors.New("-churn is 1 to 1000000")

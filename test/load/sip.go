@@ -91,12 +91,17 @@ func (a *agent) send(b []byte, to netip.AddrPort) {
 }
 
 func (a *agent) sdp(user string) string {
+	return description(a.media(user), a.opus)
+}
+
+// description is the SDP of a port of ours.
+func description(port int, opus bool) string {
 	pt, codec := 0, "PCMU/8000"
-	if a.opus {
+	if opus {
 		pt, codec = opusPT, "opus/48000/2"
 	}
 	return fmt.Sprintf("v=0\r\no=load 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio %d RTP/AVP %d\r\na=rtpmap:%d %s\r\na=ptime:20\r\na=sendrecv\r\n",
-		a.media(user), pt, pt, codec)
+		port, pt, pt, codec)
 }
 
 // dial sends an INVITE to user at the server.

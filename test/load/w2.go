@@ -58,6 +58,7 @@ type w2 struct {
 	caller *agent
 	callee *agent
 	server *server
+	peer   *rtpengine // in the place of SIP; nil: there is none
 	pace   *pacer
 	stop   <-chan os.Signal
 
@@ -90,7 +91,7 @@ func relay(o options, n int, stop <-chan os.Signal) (w2Result, error) {
 		return w2Result{}, err
 	}
 	defer w.caller.close()
-	if w.server, err = serve(o, w.callee.addr); err != nil {
+	if err := w.serve(); err != nil {
 		return w2Result{}, err
 	}
 	defer w.server.stop()
@@ -105,21 +106,49 @@ func relay(o options, n int, stop <-chan os.Signal) (w2Result, error) {
 	return w.measure()
 }
 
+// serve starts what is measured.
+func (w *w2) serve() (err error) {
+	if w.o.peer == peerRTPengine {
+		w.peer, w.server, err = startRTPengine()
+		return err
+	}
+	w.server, err = serve(w.o, w.callee.addr)
+	return err
+}
+
+// call brings call i up.
+func (w *w2) call(i int) error {
+	up := func(c *call) {
+		w.mu.Lock()
+		w.up = append(w.up, c)
+		w.mu.Unlock()
+		if !w.o.idle {
+			to := c.audio
+			w.a.legs[i].to.Store(&to)
+		}
+	}
+	if w.peer == nil {
+		w.caller.dial(fmt.Sprintf("relay-%d-%d-%d", os.Getpid(), w.n, i), fmt.Sprintf("load%d", i), w.server.sip, up, nil)
+		return nil
+	}
+	a, b, err := w.peer.connect(i, w.a.port(), w.b.port(), false)
+	if err != nil {
+		return err
+	}
+	w.b.legs[i].to.Store(&b)
+	up(&call{audio: a, ended: true})
+	return nil
+}
+
 func (w *w2) measure() (w2Result, error) {
 	before, err := usageOf(w.server.pid)
 	if err != nil {
 		return w2Result{}, err
 	}
 	for i := range w.n { // 50 calls/s
-		w.caller.dial(fmt.Sprintf("relay-%d-%d-%d", os.Getpid(), w.n, i), fmt.Sprintf("load%d", i), w.server.sip, func(c *call) {
-			w.mu.Lock()
-			w.up = append(w.up, c)
-			w.mu.Unlock()
-			if !w.o.idle {
-				to := c.audio
-				w.a.legs[i].to.Store(&to)
-			}
-		}, nil)
+		if err := w.call(i); err != nil {
+			return w2Result{}, err
+		}
 		if err := w.sleep(20 * time.Millisecond); err != nil {
 			return w2Result{}, err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"runtime"
 	"strconv"
@@ -71,7 +72,19 @@ func transcode(o options, n int, stop <-chan os.Signal) (cost, error) {
 		return cost{}, err
 	}
 	defer e.caller.close()
-	if e.server, err = serve(o, e.callee.addr); err != nil {
+	if o.peer == peerRTPengine {
+		var peer *rtpengine
+		if peer, e.server, err = startRTPengine(); err != nil {
+			return cost{}, err
+		}
+		e.connect = func(i int) (netip.AddrPort, error) {
+			a, b, err := peer.connect(i, phones.port(), browsers.port(), true)
+			if err == nil {
+				browsers.connect(i, b)
+			}
+			return a, err
+		}
+	} else if e.server, err = serve(o, e.callee.addr); err != nil {
 		return cost{}, err
 	}
 	defer e.server.stop()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"strconv"
 )
@@ -51,7 +52,13 @@ func gather(o options, r w4Result, stop <-chan os.Signal) (cost, error) {
 		return cost{}, err
 	}
 	defer e.caller.close()
-	if e.server, err = serve(o, "127.0.0.1:9"); err != nil {
+	if o.peer == peerJanus {
+		var peer *janus
+		if peer, e.server, err = startJanus(r.Rooms); err != nil {
+			return cost{}, err
+		}
+		e.connect = func(i int) (netip.AddrPort, error) { return peer.join(i/r.Size, c.port()) }
+	} else if e.server, err = serve(o, "127.0.0.1:9"); err != nil {
 		return cost{}, err
 	}
 	defer e.server.stop()
