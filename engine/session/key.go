@@ -24,6 +24,7 @@ const (
 	ScopeRecordingsWrite Scope = "recordings:write"
 	ScopeConfigRead      Scope = "config:read"  // applications, numbers, deliveries
 	ScopeConfigWrite     Scope = "config:write" //
+	ScopeTokensWrite     Scope = "tokens:write" // for browsers
 	ScopeAdmin           Scope = "admin"        // keys, too
 )
 

@@ -154,7 +154,10 @@ func (k *Keys) Revoke(ctx context.Context, project, id string) error {
 
 // Scopes are all scopes that a key can have.
 func Scopes() []Scope {
-	return []Scope{ScopeCallsRead, ScopeCallsWrite, ScopeEventsRead, ScopeConfigRead, ScopeConfigWrite, ScopeAdmin}
+	return []Scope{
+		ScopeCallsRead, ScopeCallsWrite, ScopeEventsRead, ScopeRecordingsRead, ScopeRecordingsWrite, ScopeConfigRead,
+		ScopeConfigWrite, ScopeTokensWrite, ScopeAdmin,
+	}
 }
 
 // May reports whether the key may do what s names. ScopeAdmin may all.

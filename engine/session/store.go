@@ -23,6 +23,7 @@ type Kind string
 const (
 	KindKey         Kind = "key"         // an API key, Key
 	KindApplication Kind = "application" // engine.Application
+	KindSecret      Kind = "secret"      // random bytes that nodes share: see Secret
 	KindNumber      Kind = "number"      // engine.Number
 	KindDelivery    Kind = "delivery"    // a webhook delivery, for looking at
 	KindOutbox      Kind = "outbox"      // what a node still has to deliver

@@ -23,6 +23,7 @@ func allowed() map[string][]string {
 		// leaves
 		"engine/egress": {},
 		"engine/id":     {},
+		"engine/token":  {},
 		// the domain
 		"engine": {"engine/codec", "engine/media", "engine/mixer", "engine/dtmf", "engine/id"},
 		// what was said, in files
@@ -34,9 +35,9 @@ func allowed() map[string][]string {
 		// doors
 		"engine/sip":             with(engine, "engine/rtp", "engine/sip/transaction"),
 		"engine/sip/transaction": {},
-		"engine/webrtc":          with(engine, "engine/rtp"),
+		"engine/webrtc":          with(engine, "engine/rtp", "engine/token"),
 		"engine/cluster":         with(engine, "engine/session", "engine/monitor"),
-		"api":                    with(engine, "engine/session", "engine/monitor", "engine/egress", "api/docs", "api/problem", "api/stream", "api/webhook"),
+		"api":                    with(engine, "engine/session", "engine/monitor", "engine/egress", "engine/token", "api/docs", "api/problem", "api/stream", "api/webhook"),
 		"api/docs":               with(engine, "api/problem"),
 		"api/problem":            with(engine),
 		"api/stream":             with(engine, "engine/session", "api/problem"),
@@ -60,7 +61,7 @@ func keepers() map[string][]string {
 		"github.com/getkin/kin-openapi":         {"api", "api/docs", "test/"},
 		"github.com/go-chi/chi":                 {"api"},
 		"github.com/prometheus/client_golang":   {"engine/monitor", "cmd/", "test/"},
-		"github.com/gorilla/websocket":          {"api", "api/stream", "api/webhook", "engine/egress", "test/"},
+		"github.com/gorilla/websocket":          {"api", "api/stream", "api/webhook", "engine/egress", "engine/webrtc", "test/"},
 		"gopkg.in/yaml.v3":                      {"cmd/", "test/"},
 		"go.yaml.in/yaml":                       {"cmd/", "test/"},
 		"github.com/oapi-codegen/runtime":       {"api", "test/"},
