@@ -112,20 +112,28 @@ func (e *Engine) Open(key string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.placing.Lock()
-	defer e.placing.Unlock()
-	if e.closed {
+	s := newSession(e, key, port)
+	if !e.begin(s) {
 		e.ports.release(port, time.Now())
 		return nil, ErrClosed
 	}
-	s := newSession(e, key, port)
+	return s, nil
+}
+
+// begin gives s its place; false if the engine is closed.
+func (e *Engine) begin(s *Session) bool {
+	e.placing.Lock()
+	defer e.placing.Unlock()
+	if e.closed {
+		return false
+	}
 	e.sessions[s] = struct{}{}
 	e.alive.Add(1)
-	s.home = e.settle(key)
+	s.home = e.settle(s.key)
 	s.home.load++
 	s.owner.Store(s.home)
 	s.do(s.attach)
-	return s, nil
+	return true
 }
 
 // Close ends all sessions (each sends its RTCP BYE), then the shards, and waits for their threads.

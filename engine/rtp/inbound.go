@@ -55,7 +55,11 @@ func (s *Session) receiveRTP(sh *shard) {
 		s.drop(sh, DropTooLong)
 		return
 	}
-	b, from := sh.buffer[:n], sh.from.addrPort()
+	s.take(sh, sh.buffer[:n], sh.from.addrPort())
+}
+
+// take deals with a packet, which lies in sh.buffer.
+func (s *Session) take(sh *shard, b []byte, from netip.AddrPort) {
 	if isRTCP(b) {
 		s.readRTCP(sh, b, from)
 		return

@@ -95,8 +95,10 @@ type Session struct {
 	room    any // that it hears
 	leaving bool
 
-	port  int
-	*wire // owned by the owner's thread; nil when over
+	port    int // 0: a Transport carries its packets
+	carried bool
+	inbox   inbox
+	*wire   // owned by the owner's thread; nil when over
 }
 
 var _ media.Line = (*Session)(nil)
@@ -116,6 +118,9 @@ func (s *Session) Port() int { return s.port }
 // Set applies what offer and answer have settled; again after each re-INVITE. It takes effect at the shard's next
 // waking. Before the first Set every packet is dropped and none is sent.
 func (s *Session) Set(p Params) {
+	if s.carried {
+		p.Remote, p.RemoteRTCP, p.Learn = carriedAddress(), carriedAddress(), false
+	}
 	p.setDefaults()
 	s.settled.Store(&p)
 	s.do(func(sh *shard) { s.configure(sh, p) })
@@ -243,7 +248,9 @@ func (s *Session) finish(sh *shard) {
 	s.closed, s.pending = true, nil
 	s.mu.Unlock()
 	s.owner.Store(nil)
-	s.engine.ports.release(s.sockets, time.Now())
+	if !s.carried {
+		s.engine.ports.release(s.sockets, time.Now())
+	}
 	s.wire = nil // whoever keeps the session for its last figures does not keep that
 	close(s.events)
 	close(s.over)

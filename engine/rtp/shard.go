@@ -232,6 +232,9 @@ func (sh *shard) adopt(s *Session) error {
 	sh.slots[s.slot] = append(sh.slots[s.slot], s)
 	sh.setHalf(s)
 	sh.figures.sessions = sh.count
+	if s.carried {
+		return nil
+	}
 	if err := sh.poll.add(s.sockets.rtp.fd, s.token<<1); err != nil {
 		return err
 	}
@@ -240,8 +243,10 @@ func (sh *shard) adopt(s *Session) error {
 
 // release takes s out. It must not be called while the wheel turns.
 func (sh *shard) release(s *Session) {
-	sh.poll.remove(s.sockets.rtp.fd)
-	sh.poll.remove(s.sockets.rtcp.fd)
+	if !s.carried {
+		sh.poll.remove(s.sockets.rtp.fd)
+		sh.poll.remove(s.sockets.rtcp.fd)
+	}
 	sh.slots[s.slot] = without(sh.slots[s.slot], s)
 	half := (int64(s.slot) + slotsInTurn/2) % slotsInTurn
 	sh.halves[half] = without(sh.halves[half], s)

@@ -14,7 +14,8 @@ import (
 // the scheduler's help.
 type socket struct {
 	fd     int
-	family int // AF_INET or AF_INET6
+	family int                  // AF_INET or AF_INET6
+	via    func(b []byte) error // in the place of fd, for sessions that a Transport carries
 }
 
 // expedited is DSCP EF, the class of telephony (RFC 4594 §4.1), in the place of the old TOS byte.
@@ -99,6 +100,12 @@ func (s socket) receive(b []byte, from *rawAddress) (n int, errno syscall.Errno)
 }
 
 func (s socket) send(b []byte, to *rawAddress) syscall.Errno {
+	if s.via != nil {
+		if s.via(b) != nil {
+			return syscall.EAGAIN
+		}
+		return 0
+	}
 	//nolint:gosec // G103: the kernel reads what the caller owns
 	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
 		uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(&to.storage)), uintptr(to.size))
