@@ -79,7 +79,7 @@ func (e *Engine) dial(spec dialSpec) (*Call, error) {
 		return nil, err
 	}
 	c.leg, err = dialer.Dial(context.Background(), Outgoing{
-		Key: c.key, CallID: c.info.ID, From: from, To: to, Headers: spec.Headers, Credentials: spec.Auth,
+		ProjectID: spec.ProjectID, Key: c.key, CallID: c.info.ID, From: from, To: to, Headers: spec.Headers, Credentials: spec.Auth,
 		Codecs: spec.codecs(),
 	})
 	if err != nil {

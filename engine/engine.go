@@ -106,10 +106,10 @@ func (e *Engine) Do(ctx context.Context, cmd Command) (Reply, error) {
 
 // Accept takes a call that arrived. It does not block. An *Error means that nobody took the leg: the door refuses it.
 func (e *Engine) Accept(in Incoming, leg Leg) (*Call, error) {
-	app, ok := e.o.Directory.Route(context.Background(), in.To.User())
-	if !ok {
+	app, err := e.route(in)
+	if err != nil {
 		e.stats.refused.Add(1)
-		return nil, Errorf(CodeNoRoute, "no number matches %q: POST /v1/numbers maps one to an application", in.To.User())
+		return nil, err
 	}
 	c := newCall(e, leg)
 	c.info.Direction = Inbound
@@ -129,6 +129,18 @@ func (e *Engine) Accept(in Incoming, leg Leg) (*Call, error) {
 	}
 	go c.run(func() { c.arrived(in) }) // ends with the leg
 	return c, nil
+}
+
+// route finds who runs a call that arrived.
+func (e *Engine) route(in Incoming) (Application, error) {
+	if in.Application != nil {
+		return *in.Application, nil
+	}
+	app, ok := e.o.Directory.Route(context.Background(), in.To.User())
+	if !ok {
+		return app, Errorf(CodeNoRoute, "no number matches %q: POST /v1/numbers maps one to an application", in.To.User())
+	}
+	return app, nil
 }
 
 // Calls is the number of calls that live on this node.

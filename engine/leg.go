@@ -46,6 +46,7 @@ type Dialer interface {
 
 // Outgoing describes a leg to dial.
 type Outgoing struct {
+	ProjectID   string // whose call it is
 	Key         string // of the session: legs with one key share a media thread, and Call-IDs begin with it
 	CallID      string // of the engine, for logs
 	From, To    Address
@@ -67,6 +68,8 @@ type Incoming struct {
 	SIPCallID string
 	Source    string // "ip:port"
 	Key       string // of the session: RTP placement; the session's id is derived from it
+	// Application runs the call, whatever number was called; nil: the number's.
+	Application *Application
 }
 
 // A Signal is one thing that the far end did.
