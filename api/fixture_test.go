@@ -23,6 +23,7 @@ import (
 	"github.com/tipring/tipring/engine"
 	"github.com/tipring/tipring/engine/id"
 	"github.com/tipring/tipring/engine/session"
+	"github.com/tipring/tipring/engine/token"
 )
 
 // recordingCommander answers every command as an engine would, and remembers it.
@@ -133,6 +134,7 @@ type fixture struct {
 	store     session.Store
 	log       *session.Log
 	keys      *session.Keys
+	tokens    *token.Key
 	commander *recordingCommander
 	server    *api.Server
 	listener  *httptest.Server
@@ -188,6 +190,10 @@ func newFixture(tb testing.TB, change ...func(*api.Options)) *fixture {
 		Logger:    slog.New(slog.NewTextHandler(f.logs, nil)),
 		Redeliver: func(context.Context, string, string) error { return nil }, Recordings: &cabinet{},
 	}
+	if f.tokens, err = token.NewKey(make([]byte, token.SeedSize)); err != nil {
+		tb.Fatal(err)
+	}
+	o.Tokens = f.tokens
 	for _, c := range change {
 		c(&o)
 	}

@@ -25,12 +25,38 @@ func TestEveryOperation(t *testing.T) {
 	events(t, f)
 	deliveries(t, f)
 	keys(t, f)
+	tokens(t, f)
 	for path, item := range f.server.Document().Paths.Map() {
 		for method, op := range item.Operations() {
 			if !f.seen[op.OperationID] && op.OperationID != "openStream" { // stream_test.go
 				t.Errorf("%s %s was not tried", method, path)
 			}
 		}
+	}
+}
+
+// tokens makes one for a page, which says what was asked for, and reads the key that it is signed with.
+func tokens(t *testing.T, f *fixture) {
+	t.Helper()
+	r := f.ok("POST", "/v1/tokens", `{"identity":"alice","ttl_s":60,"allow_incoming":true,"allow_outgoing":["+49*"]}`)
+	var made api.BrowserToken
+	r.json(t, &made)
+	c, err := f.tokens.Verify(made.Token)
+	if err != nil || c.Identity != "alice" || c.ProjectID != "prj_default" || !c.Incoming || !c.MayCall("+4930") || c.MayCall("+1") {
+		t.Errorf("%+v %v", c, err)
+	}
+	if in := time.Until(made.ExpiresAt); in < 50*time.Second || in > time.Minute || !c.ExpiresAt.Equal(made.ExpiresAt) {
+		t.Errorf("it expires in %v", in)
+	}
+	for body, status := range map[string]int{
+		`{}`: 422, `{"identity":"a b"}`: 422, `{"identity":"a","ttl_s":5}`: 422, `{"identity":"a","application_id":"app_gone"}`: 422,
+	} {
+		if r := f.do("POST", "/v1/tokens", body); r.status != status {
+			t.Errorf("%s: %d %s", body, r.status, r.body)
+		}
+	}
+	if r := f.do("GET", "/.well-known/jwks.json", ""); r.status != 200 || string(r.body) != string(f.tokens.JWKS()) {
+		t.Errorf("%d %s", r.status, r.body)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/tipring/tipring/engine"
 	"github.com/tipring/tipring/engine/egress"
 	"github.com/tipring/tipring/engine/session"
+	"github.com/tipring/tipring/engine/token"
 )
 
 // A Commander runs commands: the engine, or the router of a cluster around it.
@@ -40,6 +41,9 @@ type Options struct {
 	Keys      *session.Keys
 	// Stream serves GET /v1/stream. The request has been authenticated: see KeyFrom.
 	Stream http.Handler
+	// Tokens makes the tokens of browsers, and Pages serves their WebSocket, GET /rtc; nil: browsers are not let in.
+	Tokens *token.Key
+	Pages  http.Handler
 	// Recordings are the files of recordings; nil: there are none.
 	Recordings Recordings
 	// Redeliver sends a webhook delivery once more; session.ErrNotFound or an *engine.Error if it cannot.
@@ -131,6 +135,12 @@ func (s *Server) routes(pages http.Handler) chi.Router {
 		r.Get(path, pages.ServeHTTP)
 		r.Head(path, pages.ServeHTTP)
 	}
+	if s.o.Tokens != nil {
+		r.Get("/.well-known/jwks.json", s.jwks)
+	}
+	if s.o.Pages != nil {
+		r.Get("/rtc", s.o.Pages.ServeHTTP)
+	}
 
 	operations := r.With(s.checkResponse, s.authenticate, s.limitRate, s.readBody, s.validate, s.idempotent)
 	strict := NewStrictHandlerWithOptions(s.handlers, nil, StrictHTTPServerOptions{
@@ -147,6 +157,13 @@ func (s *Server) routes(pages http.Handler) chi.Router {
 	})
 	operations.Get("/v1/stream", s.stream)
 	return r
+}
+
+// jwks is the public part of the key that browsers' tokens are signed with.
+func (s *Server) jwks(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "max-age=300")
+	_, _ = w.Write(s.o.Tokens.JWKS()) // who does not read it gets none
 }
 
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {

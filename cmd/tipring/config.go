@@ -43,6 +43,12 @@ type Config struct {
 	MediaDir      string        `name:"media_dir" default:"" help:"Folder of the prompts that file:name.wav names. Empty: media within data_dir. Prompts of the program stand behind it."`
 	MediaMaxBytes int64         `name:"media_max_bytes" default:"20971520" help:"Size up to which prompts are fetched from URLs."`
 
+	WebRTCListen    netip.AddrPort `name:"webrtc_listen" group:"Browsers" default:"0.0.0.0:7882" dev:"127.0.0.1:7882" help:"Address for the audio of all browsers, over UDP and TCP: ip:port. Empty: no browsers."`
+	WebRTCAdvertise []string       `name:"webrtc_advertise" default:"" help:"Addresses that browsers are told in the place of ours: the public ones, behind a NAT."`
+	WebRTCLite      bool           `name:"webrtc_lite" default:"false" help:"ICE-lite: only for a node with a public address."`
+	ICEServers      []string       `name:"ice_servers" default:"" help:"STUN and TURN servers that browsers are told to use: stun:host:port, turn:host:port?transport=tcp."`
+	TURNSecret      string         `name:"turn_secret" secret:"true" default:"" help:"Secret that the TURN servers share with us (use-auth-secret): browsers get credentials for half a day."`
+
 	Codecs         []string `name:"codecs" default:"PCMU,PCMA,opus" help:"Codecs that calls may take, in the order in which they are offered. A call that is offered to us takes the first of the peer's that stands here, unless its application says otherwise."`
 	OpusComplexity int      `name:"opus_complexity" default:"0" help:"Complexity of the Opus encoder, 0 to 10. 0 costs a fifth of 10 and sounds nearly the same."`
 	OpusBitrate    int      `name:"opus_bitrate" default:"0" help:"Bits per second of encoded Opus at most. 0: what the bandwidth of the audio needs."`

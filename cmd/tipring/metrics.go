@@ -12,6 +12,7 @@ func (n *node) metrics() {
 	n.mediaMetrics()
 	n.sipMetrics()
 	n.recordingMetrics()
+	n.browserMetrics()
 	m.Counter("calls_refused_total", "Calls that the engine refused: no number, no room, or stopping.",
 		func() float64 { return float64(n.engine.Stats().Refused) })
 	m.Counter("call_panics_total", "Faults of ours that ended one call each.",
@@ -110,6 +111,21 @@ func (n *node) sipMetrics() {
 }
 
 func seconds(d time.Duration) float64 { return d.Seconds() }
+
+// browserMetrics tells of the pages that are connected, and their calls.
+func (n *node) browserMetrics() {
+	if n.pages == nil {
+		return
+	}
+	m := n.monitor
+	m.Gauge("pages_connected", "Browser pages, those that were cut off less than a minute ago included.",
+		func() float64 { return float64(n.pages.Stats().Pages) })
+	m.Gauge("page_calls", "Calls of browser pages that live here.", func() float64 { return float64(n.pages.Stats().Calls) })
+	m.Counter("ice_failures_total", "Peer connections of pages that failed or were closed under a call.",
+		func() float64 { return float64(n.pages.Stats().ICEFailures) })
+	m.Counter("pages_refused_total", "Pages that were not let in: token, origin, or no hello.",
+		func() float64 { return float64(n.pages.Stats().RefusedSessions) })
+}
 
 func (n *node) recordingMetrics() {
 	m := n.monitor

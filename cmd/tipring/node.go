@@ -27,6 +27,8 @@ import (
 	"github.com/tipring/tipring/engine/session"
 	"github.com/tipring/tipring/engine/sip"
 	"github.com/tipring/tipring/engine/sip/transaction"
+	"github.com/tipring/tipring/engine/token"
+	"github.com/tipring/tipring/engine/webrtc"
 )
 
 // collectAt is the growth of the heap, in percent, at which garbage is collected, unless GOGC says otherwise. A call
@@ -51,6 +53,8 @@ type node struct {
 	layer      *transaction.Layer
 	door       *sip.Door
 	engine     *engine.Engine
+	tokens     *token.Key
+	pages      *webrtc.Door
 	webhooks   *webhook.Service
 	stream     *stream.Server
 
@@ -72,7 +76,7 @@ func newNode(ctx context.Context, c *Config, logger *slog.Logger) (*node, error)
 		n.name = host
 	}
 	for _, build := range []func(context.Context) error{
-		n.listen, n.openStore, n.openRecordings, n.openMedia, n.openCalls, n.openAPI, n.start,
+		n.listen, n.openStore, n.openRecordings, n.openMedia, n.openBrowsers, n.openCalls, n.openAPI, n.start,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, errors.Join(err, n.close())
@@ -254,9 +258,13 @@ func (n *node) openCalls(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	dialers := map[string]engine.Dialer{"sip": n.door}
+	if n.pages != nil {
+		dialers["client"] = n.pages
+	}
 	n.engine = engine.New(engine.Options{
 		Node: n.name, Sink: n.monitor.Sink(n.log), Directory: n.directory, Records: n.store,
-		Dialers:   map[string]engine.Dialer{"sip": n.door},
+		Dialers:   dialers,
 		Prompts:   engine.NewLibrary(engine.LibraryOptions{Files: files, Fetch: n.egress.Fetch}),
 		Recorders: n.recordings,
 		Log:       n.logger, MaxCalls: n.config.MaxCalls, MaxDuration: n.config.MaxCallDuration,
@@ -327,12 +335,16 @@ func (n *node) openAPI(context.Context) error {
 		Log: n.log, Store: n.store, Directory: n.directory, Commander: n.engine, Egress: n.egress, Logger: n.logger,
 		Node: n.name, AskTimeout: n.config.WebhookTimeout, Timeout: n.config.WebhookTimeout, Retain: n.config.Retention,
 	})
-	server, err := api.New(api.Options{
+	o := api.Options{
 		Commander: n.engine, Store: n.directory.Fresh(n.store), Log: n.log, Keys: n.keys, Stream: n.stream, CheckURL: n.egress.Check,
 		Redeliver: n.webhooks.Redeliver, Recordings: recordingFiles{n.recordings},
 		Logger: n.logger, Version: versionText(), Rate: n.config.APIRate, Origins: n.config.APIOrigins,
-		AllowPrivateURLs: n.config.AllowPrivateURLs,
-	})
+		AllowPrivateURLs: n.config.AllowPrivateURLs, Tokens: n.tokens,
+	}
+	if n.pages != nil {
+		o.Pages = n.pages
+	}
+	server, err := api.New(o)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func devNode(t *testing.T, dir string, args ...string) *node {
 	t.Helper()
 	first := 20000 + 2*rand.IntN(10000)
 	l, err := load("serve", append([]string{
-		"--dev", "--http-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--sip-listen", "127.0.0.1:0",
+		"--dev", "--http-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--sip-listen", "127.0.0.1:0", "--webrtc-listen", "127.0.0.1:0",
 		"--rtp-ports", fmt.Sprintf("%d-%d", first, first+999), "--data-dir", dir, "--node", "n1",
 	}, args...), nil, io.Discard)
 	if err != nil {
@@ -253,7 +253,8 @@ func TestStartSaysWhatIsTaken(t *testing.T) {
 		"another process": {"--data-dir", first.config.DataDir},
 	} {
 		l, err := load("serve", append([]string{
-			"--dev", "--http-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--sip-listen", "127.0.0.1:0", "--data-dir", t.TempDir(),
+			"--dev", "--http-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--sip-listen", "127.0.0.1:0", "--webrtc-listen", "127.0.0.1:0",
+			"--data-dir", t.TempDir(),
 		}, args...), nil, io.Discard)
 		if err != nil {
 			t.Fatal(err)

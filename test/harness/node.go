@@ -55,7 +55,7 @@ func NewNode(t testing.TB, o NodeOptions) *Node {
 	// RTP below the ephemeral ports, in a block that other tests at this time hardly share: a taken port is skipped.
 	first := 12000 + 1000*rand.IntN(18)
 	n.env = append([]string{
-		"TIPRING_HTTP_LISTEN=" + n.HTTP, "TIPRING_ADMIN_LISTEN=" + n.Admin, "TIPRING_SIP_LISTEN=" + n.SIP,
+		"TIPRING_HTTP_LISTEN=" + n.HTTP, "TIPRING_ADMIN_LISTEN=" + n.Admin, "TIPRING_SIP_LISTEN=" + n.SIP, "TIPRING_WEBRTC_LISTEN=127.0.0.1:0",
 		"TIPRING_RTP_PORTS=" + strconv.Itoa(first) + "-" + strconv.Itoa(first+1999),
 		"TIPRING_DATA_DIR=" + n.DataDir, "TIPRING_API_KEY=" + n.Key, "TIPRING_LOG_LEVEL=debug",
 		"TIPRING_ALLOW_PRIVATE_URLS=true", "TIPRING_SHUTDOWN_GRACE=0s",

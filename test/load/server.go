@@ -46,7 +46,7 @@ func serve(o options, callee string) (*server, error) {
 	const key = "tpk_load0123456789abcdefghijklmnopqrstuvwx"
 	cmd := exec.Command(program, "serve")
 	cmd.Env = append(os.Environ(),
-		"TIPRING_HTTP_LISTEN="+api, "TIPRING_ADMIN_LISTEN="+admin, "TIPRING_SIP_LISTEN="+sip, "TIPRING_RTP_PORTS=10000-31999",
+		"TIPRING_HTTP_LISTEN="+api, "TIPRING_ADMIN_LISTEN="+admin, "TIPRING_SIP_LISTEN="+sip, "TIPRING_WEBRTC_LISTEN=127.0.0.1:0", "TIPRING_RTP_PORTS=10000-31999",
 		"TIPRING_RTP_BIND=127.0.0.1", "TIPRING_DATA_DIR="+dir, "TIPRING_API_KEY="+key, "TIPRING_LOG_LEVEL=warn", "TIPRING_SHUTDOWN_GRACE=0s")
 	cmd.Env = append(cmd.Env, o.env...)
 	cmd.Stdout, cmd.Stderr = log, log

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // G505: what TURN servers check (draft-uberti-behave-turn-rest)
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tipring/tipring/engine"
+	"github.com/tipring/tipring/engine/session"
+	"github.com/tipring/tipring/engine/token"
+	"github.com/tipring/tipring/engine/webrtc"
+)
+
+// turnTTL is how long a page's TURN credentials serve.
+const turnTTL = 12 * time.Hour
+
+// openBrowsers opens the door for browsers, if there is to be one.
+func (n *node) openBrowsers(ctx context.Context) error {
+	if !n.config.WebRTCListen.IsValid() {
+		return nil
+	}
+	seed, err := session.Secret(ctx, n.store, "browser_tokens", token.SeedSize)
+	if err != nil {
+		return err
+	}
+	if n.tokens, err = token.NewKey(seed); err != nil {
+		return err
+	}
+	n.pages, err = webrtc.New(webrtc.Options{
+		Listen: webrtc.Listen{
+			Addr: n.config.WebRTCListen, Advertise: n.config.WebRTCAdvertise, Lite: n.config.WebRTCLite,
+			Loopback: n.config.Dev || n.config.WebRTCListen.Addr().IsLoopback(),
+		},
+		Media: n.rtp, Tokens: n.tokens, Origins: n.config.APIOrigins, Servers: n.config.iceServers, Node: n.name, Log: n.logger,
+		Accept: func(in engine.Incoming, leg engine.Leg) (string, error) {
+			c, err := n.engine.Accept(in, leg)
+			if err != nil {
+				return "", err
+			}
+			return c.ID(), nil
+		},
+		Route: n.routePage,
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(n.pages.Close)
+	return nil
+}
+
+// routePage finds who runs the calls of a page: the application of its token; the number's; else the page is connected to what
+// it calls.
+func (n *node) routePage(ctx context.Context, c token.Claims, to string) (engine.Application, error) {
+	if c.ApplicationID != "" {
+		app, ok := n.directory.Application(ctx, c.ProjectID, c.ApplicationID)
+		if !ok {
+			return app, engine.Errorf(engine.CodeNoRoute, "the application of the token is gone")
+		}
+		return app, nil
+	}
+	if !c.MayCall(to) {
+		return engine.Application{}, engine.Errorf(engine.CodeNoRoute, "the token does not allow calls to %q", to)
+	}
+	if app, ok := n.directory.Route(ctx, (engine.Address{URI: to}).User()); ok && app.ProjectID == c.ProjectID {
+		return app, nil
+	}
+	app := engine.Application{ProjectID: c.ProjectID, OnIdle: engine.IdleHangup}
+	if room, ok := strings.CutPrefix(to, "conference:"); ok && room != "" {
+		app.Instructions = []engine.Instruction{{Action: &engine.Join{Conference: room}}}
+		return app, nil
+	}
+	if _, err := engine.ParseAddress(to); err != nil {
+		return app, engine.Errorf(engine.CodeNoRoute, "no number matches %q, and it is no address", to)
+	}
+	app.Instructions = []engine.Instruction{{Action: &engine.Bridge{To: to}}}
+	return app, nil
+}
+
+// iceServers are those that pages are told: TURN servers with credentials that serve for half a day.
+func (c *Config) iceServers(identity string) []webrtc.ICEServer {
+	list := []webrtc.ICEServer{}
+	for _, u := range c.ICEServers {
+		s := webrtc.ICEServer{URLs: []string{u}}
+		if strings.HasPrefix(u, "turn") && c.TURNSecret != "" {
+			s.Username = strconv.FormatInt(time.Now().Add(turnTTL).Unix(), 10) + ":" + identity
+			m := hmac.New(sha1.New, []byte(c.TURNSecret))
+			_, _ = fmt.Fprint(m, s.Username) // never fails (hash.Hash)
+			s.Credential = base64.StdEncoding.EncodeToString(m.Sum(nil))
+		}
+		list = append(list, s)
+	}
+	return list
+}
