@@ -142,6 +142,6 @@ func (l *Leg) dropDialog(c engine.Cause) {
 	if l.phase() != talking {
 		return
 	}
-	l.end(c)
 	l.bye(c)
+	l.end(c)
 }

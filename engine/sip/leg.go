@@ -300,9 +300,9 @@ func (l *Leg) hangup(c engine.Cause) {
 	case l.phase() == answering:
 		l.byeLater, l.endCause = true, c // no BYE before the ACK (RFC 3261 15)
 		l.end(c)
-	default:
-		l.end(c)
+	default: // the BYE first: a node that stops closes its sockets when the last leg has ended
 		l.bye(c)
+		l.end(c)
 	}
 }
 
