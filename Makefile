@@ -16,7 +16,7 @@ LINT := $(BIN)/golangci-lint-$(GOLANGCI)
 VULN := $(BIN)/govulncheck-$(GOVULNCHECK)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check build setup lint fmt fmt-check tidy-check generate generate-check vet vuln bench fuzz load clean
+.PHONY: help web run test check build setup lint fmt fmt-check tidy-check generate generate-check vet vuln bench fuzz load clean
 
 help: ## show this
 	@echo "Tipring: phone calls for programs. First: make run"
@@ -26,11 +26,19 @@ help: ## show this
 run: build ## build and start a server for development on 127.0.0.1 (ARGS="…" adds flags)
 	./tipring serve --dev $(ARGS)
 
-build: setup-build ## build ./tipring
+build: setup-build web ## build ./tipring
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o tipring ./cmd/tipring
 
-test: setup ## all tests: units, stories end to end, real SIP programs (ARGS="-run X ./pkg" for some)
+test: setup web ## all tests: units, stories end to end, real SIP programs, a real browser (ARGS="-run X ./pkg" for some)
 	@./test/setup/test.sh $(ARGS)
+
+web: web/sdk/dist/tipring.js ## build what pages need: the SDK (needs Node)
+
+web/node_modules/.package-lock.json: web/package-lock.json web/package.json web/sdk/package.json
+	@echo "web: npm ci"; cd web && npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
+
+web/sdk/dist/tipring.js: web/node_modules/.package-lock.json $(wildcard web/sdk/src/*.ts web/sdk/*.json web/sdk/*.ts web/sdk/size.mjs)
+	@echo "web: build the SDK"; cd web && npm run --silent build && touch sdk/dist/tipring.js
 
 check: fmt-check tidy-check generate-check vet lint vuln test ## everything that a change must pass
 

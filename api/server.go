@@ -44,6 +44,8 @@ type Options struct {
 	// Tokens makes the tokens of browsers, and Pages serves their WebSocket, GET /rtc; nil: browsers are not let in.
 	Tokens *token.Key
 	Pages  http.Handler
+	// SDK serves what is under /sdk/: the browsers' SDK and its example; nil: nothing is.
+	SDK http.Handler
 	// Recordings are the files of recordings; nil: there are none.
 	Recordings Recordings
 	// Redeliver sends a webhook delivery once more; session.ErrNotFound or an *engine.Error if it cannot.
@@ -140,6 +142,10 @@ func (s *Server) routes(pages http.Handler) chi.Router {
 	}
 	if s.o.Pages != nil {
 		r.Get("/rtc", s.o.Pages.ServeHTTP)
+	}
+	if s.o.SDK != nil {
+		r.Get("/sdk", http.RedirectHandler("/sdk/", http.StatusMovedPermanently).ServeHTTP)
+		r.Get("/sdk/*", s.o.SDK.ServeHTTP)
 	}
 
 	operations := r.With(s.checkResponse, s.authenticate, s.limitRate, s.readBody, s.validate, s.idempotent)

@@ -94,6 +94,7 @@ func writeBanner(w io.Writer, key, httpAddress, sipAddress string) {
 	fmt.Fprintf(w, `
   Tipring %s is running for trying out, on this machine only.
 
+  Call it in a browser    http://%s/sdk/#key=%s
   API and documentation   http://%s/docs
   API key                 %s
   Call it                 sip:echo@%s   you hear yourself
@@ -106,5 +107,5 @@ func writeBanner(w io.Writer, key, httpAddress, sipAddress string) {
 
   Ctrl-C ends it.
 
-`, versionText(), httpAddress, key, sipAddress, sipAddress, sipAddress, key, httpAddress)
+`, versionText(), httpAddress, key, httpAddress, key, sipAddress, sipAddress, sipAddress, key, httpAddress)
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/tipring/tipring/engine/sip/transaction"
 	"github.com/tipring/tipring/engine/token"
 	"github.com/tipring/tipring/engine/webrtc"
+	"github.com/tipring/tipring/web"
 )
 
 // collectAt is the growth of the heap, in percent, at which garbage is collected, unless GOGC says otherwise. A call
@@ -342,7 +343,7 @@ func (n *node) openAPI(context.Context) error {
 		AllowPrivateURLs: n.config.AllowPrivateURLs, Tokens: n.tokens,
 	}
 	if n.pages != nil {
-		o.Pages = n.pages
+		o.Pages, o.SDK = n.pages, web.SDK("/sdk/")
 	}
 	server, err := api.New(o)
 	if err != nil {

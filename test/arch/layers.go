@@ -24,6 +24,7 @@ func allowed() map[string][]string {
 		"engine/egress": {},
 		"engine/id":     {},
 		"engine/token":  {},
+		"web":           {},
 		// the domain
 		"engine": {"engine/codec", "engine/media", "engine/mixer", "engine/dtmf", "engine/id"},
 		// what was said, in files

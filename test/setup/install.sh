@@ -2,7 +2,7 @@
 # Installs what building and testing Tipring needs beyond Go, and nothing when nothing is missing.
 #
 #   install.sh build    what `make run` and `make build` need: a C compiler and the headers of libopus and libopusfile
-#   install.sh test     that, and the real SIP programs that the interop tests call
+#   install.sh test     that, and the real SIP programs and the browser that the tests call
 #
 # Debian and its relatives get packages by apt-get (as root, or by sudo). Elsewhere it says what to install and
 # leaves the rest to you: the tests that miss a program say so.
@@ -14,6 +14,12 @@ min_go="$(awk '$1 == "go" {print $2; exit}' "$(dirname "$0")/../../go.mod")"
 # Without Go nothing works, and distributions carry old ones: that is the one thing not installed here.
 if ! command -v go >/dev/null; then
   echo "setup: Go is missing. Install Go ${min_go} or newer from https://go.dev/dl/ and put it on PATH." >&2
+  exit 1
+fi
+
+# Node builds what pages need. Distributions carry old ones too.
+if ! command -v npm >/dev/null; then
+  echo "setup: Node is missing. Install Node 20.19 or newer, with npm, from https://nodejs.org and put it on PATH." >&2
   exit 1
 fi
 
@@ -29,6 +35,7 @@ need_library opusfile libopusfile-dev
 if [ "$want" = test ]; then
   need_command sipp sip-tester
   need_command baresip baresip-core
+  need_command chromium chromium
 fi
 [ "${#missing[@]}" -eq 0 ] && exit 0
 

@@ -23,6 +23,8 @@ if [ "$#" -gt 0 ]; then
   run "go test $*" "$@"
 else
   product="$(go list ./... | grep -v '/tipring/test\(/\|$\)')" || { echo "go list failed" >&2; exit 1; }
+  echo "== SDK"
+  (cd web && npm test --silent 2>&1) | tee -a "$log" || status=1
   # shellcheck disable=SC2086
   run "product" $product
   run "stories, interop, house rules (test/)" -p 1 ./test/...
