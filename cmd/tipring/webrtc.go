@@ -44,7 +44,7 @@ func (n *node) openBrowsers(ctx context.Context) error {
 			}
 			return c.ID(), nil
 		},
-		Route: n.routePage,
+		Route: n.routePage, Transfer: n.transferPage,
 	})
 	if err != nil {
 		return err
@@ -79,6 +79,21 @@ func (n *node) routePage(ctx context.Context, c token.Claims, to string) (engine
 	}
 	app.Instructions = []engine.Instruction{{Action: &engine.Bridge{To: to}}}
 	return app, nil
+}
+
+// transferPage lets the call that a page's call is bridged with dial somebody else.
+func (n *node) transferPage(ctx context.Context, project, callID, to string) error {
+	r, err := n.engine.Do(ctx, &engine.Inspect{CallID: callID, ProjectID: project})
+	if err != nil {
+		return err
+	}
+	if r.Call == nil || r.Call.BridgedWith == "" {
+		return engine.Errorf(engine.CodeInvalidState, "the call talks to nobody who could be transferred")
+	}
+	b := &engine.Bridge{To: to}
+	b.CallID, b.ProjectID = r.Call.BridgedWith, project
+	_, err = n.engine.Do(ctx, b)
+	return err
 }
 
 // iceServers are those that pages are told: TURN servers with credentials that serve for half a day.

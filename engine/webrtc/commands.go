@@ -49,6 +49,8 @@ func (d *Door) do(p *page, f *frameIn) (reply, error) {
 		return reply{}, l.hold(f.On)
 	case "dtmf":
 		return reply{}, l.press(f.Digits)
+	case "transfer":
+		return reply{}, d.transfer(p, l, f.To)
 	case "mute", "stats":
 	default:
 		return reply{}, engine.Invalid("/action", "there is no action %.40q", f.Action)
@@ -231,6 +233,35 @@ func (l *Leg) hold(on bool) error {
 		kind = engine.SignalHeld
 	}
 	l.emit(engine.Signal{Kind: kind})
+	return nil
+}
+
+// transfer is a page that connects the other side with somebody else, and leaves.
+func (d *Door) transfer(p *page, l *Leg, to string) error {
+	c := p.may()
+	switch {
+	case d.o.Transfer == nil:
+		return engine.Errorf(engine.CodeUnsupported, "this node transfers no calls of pages")
+	case to == "":
+		return engine.Invalid("/to", "is required: whom the other side is to talk to")
+	case !c.MayCall(to):
+		return engine.Errorf(codeForbidden, "the token does not allow calls to %q", to)
+	}
+	l.mu.Lock()
+	callID, at := l.callID, l.at
+	l.transferred = true // its own program may end it first
+	l.mu.Unlock()
+	err := errState("only an answered call can be transferred")
+	if at == talking {
+		err = d.o.Transfer(context.Background(), c.ProjectID, callID, to)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.transferred = false
+		return err
+	}
+	l.end(engine.Cause{Reason: engine.ReasonNormal, Source: l.source()})
 	return nil
 }
 

@@ -29,12 +29,14 @@ type Options struct {
 	// Accept takes a page's call and says its id. An *engine.Error refuses it.
 	Accept func(in engine.Incoming, leg engine.Leg) (callID string, err error)
 	// Route finds who runs the calls of a page to an address; an *engine.Error refuses.
-	Route   func(ctx context.Context, c token.Claims, to string) (engine.Application, error)
-	Origins []string // of pages that may connect, beside those of our own host; "*": all
-	Servers func(identity string) []ICEServer
-	Codecs  []codec.Codec // best first; default: Opus, then the others of the table that browsers have
-	Node    string
-	Log     *slog.Logger
+	Route func(ctx context.Context, c token.Claims, to string) (engine.Application, error)
+	// Transfer connects whom the call talks to with somebody else; nil: pages cannot transfer.
+	Transfer func(ctx context.Context, project, callID, to string) error
+	Origins  []string // of pages that may connect, beside those of our own host; "*": all
+	Servers  func(identity string) []ICEServer
+	Codecs   []codec.Codec // best first; default: Opus, then the others of the table that browsers have
+	Node     string
+	Log      *slog.Logger
 }
 
 // Door lets browsers in. It is an http.Handler, for GET /rtc, and an engine.Dialer, for client: addresses.

@@ -50,10 +50,12 @@ type Leg struct {
 	rung   []*page
 	told   bool // SignalRinging was given
 	busy   bool // one that was rung is busy
-	peer   *peer
-	at     phase
-	early  []event // before the call has its id
-	lost   *time.Timer
+
+	transferred bool
+	peer        *peer
+	at          phase
+	early       []event // before the call has its id
+	lost        *time.Timer
 }
 
 var (
@@ -217,6 +219,9 @@ func (l *Leg) end(c engine.Cause) {
 		return
 	}
 	data := map[string]any{"cause": string(c.Reason), "source": string(c.Source)}
+	if l.transferred {
+		data["cause"] = "transferred"
+	}
 	if c.SIPStatus != 0 {
 		data["sip_status"] = c.SIPStatus
 	}

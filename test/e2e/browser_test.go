@@ -111,3 +111,35 @@ func TestKeysOfAPage(t *testing.T) {
 		}
 	}
 }
+
+// A page connects whom it talks to with somebody else, and leaves.
+func TestAPageTransfers(t *testing.T) {
+	n := harness.NewNode(t, harness.NodeOptions{})
+	c := n.Client()
+	alice := open(t, n, c, map[string]any{"identity": "alice", "allow_outgoing": []string{"sip:*"}})
+	bob, carol := phone.New(t, phone.Options{User: "bob"}), phone.New(t, phone.Options{User: "carol"})
+	r := alice.Command("call", map[string]any{"to": bob.URI(), "sdp": alice.Offer(500)})
+	alice.Take(r)
+	call := bob.Expect()
+	call.Answer()
+	alice.Expect("event", "call.answered")
+	call.Play(phone.Tone(900))
+	alice.Hears(900)
+	for to, code := range map[string]string{"tel:+49": "forbidden", "": "validation_failed"} {
+		refused := alice.Command("transfer", map[string]any{"call_id": r["call_id"], "to": to})
+		if e, _ := refused["error"].(map[string]any); e["code"] != code {
+			t.Errorf("%q: %v", to, refused)
+		}
+	}
+	if r := alice.Command("transfer", map[string]any{"call_id": r["call_id"], "to": carol.URI()}); r["status"] != "accepted" {
+		t.Fatalf("%v", r)
+	}
+	if e := alice.Expect("event", "call.ended"); e["data"].(map[string]any)["cause"] != "transferred" {
+		t.Errorf("%v", e)
+	}
+	next := carol.Expect()
+	next.Answer()
+	next.Play(phone.Tone(1300))
+	call.WaitTone(1300)
+	next.WaitTone(900)
+}
