@@ -47,6 +47,7 @@ type Config struct {
 	WebRTCAdvertise []string       `name:"webrtc_advertise" default:"" help:"Addresses that browsers are told in the place of ours: the public ones, behind a NAT."`
 	WebRTCLite      bool           `name:"webrtc_lite" default:"false" help:"ICE-lite: only for a node with a public address."`
 	ICEServers      []string       `name:"ice_servers" default:"" help:"STUN and TURN servers that browsers are told to use: stun:host:port, turn:host:port?transport=tcp."`
+	TURNListen      netip.AddrPort `name:"turn_listen" default:"" help:"Address of a TURN relay of our own, for browsers whose networks let little through: ip:port, 3478 as a rule, over UDP and TCP. It leads to webrtc_listen and nowhere else. Empty: none."`
 	TURNSecret      string         `name:"turn_secret" secret:"true" default:"" help:"Secret that the TURN servers share with us (use-auth-secret): browsers get credentials for half a day."`
 
 	Codecs         []string `name:"codecs" default:"PCMU,PCMA,opus" help:"Codecs that calls may take, in the order in which they are offered. A call that is offered to us takes the first of the peer's that stands here, unless its application says otherwise."`

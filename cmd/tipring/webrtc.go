@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // G505: what TURN servers check (draft-uberti-behave-turn-rest)
-	"encoding/base64"
-	"fmt"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pion/turn/v5"
 
 	"github.com/tipring/tipring/engine"
 	"github.com/tipring/tipring/engine/session"
@@ -36,6 +33,7 @@ func (n *node) openBrowsers(ctx context.Context) error {
 			Addr: n.config.WebRTCListen, Advertise: n.config.WebRTCAdvertise, Lite: n.config.WebRTCLite,
 			Loopback: n.config.Dev || n.config.WebRTCListen.Addr().IsLoopback(),
 		},
+		TURN:  webrtc.TURN{Addr: n.config.TURNListen, Host: first(n.config.WebRTCAdvertise)},
 		Media: n.rtp, Tokens: n.tokens, Origins: n.config.APIOrigins, Servers: n.config.iceServers, Node: n.name, Log: n.logger,
 		Accept: func(in engine.Incoming, leg engine.Leg) (string, error) {
 			c, err := n.engine.Accept(in, leg)
@@ -102,12 +100,19 @@ func (c *Config) iceServers(identity string) []webrtc.ICEServer {
 	for _, u := range c.ICEServers {
 		s := webrtc.ICEServer{URLs: []string{u}}
 		if strings.HasPrefix(u, "turn") && c.TURNSecret != "" {
-			s.Username = strconv.FormatInt(time.Now().Add(turnTTL).Unix(), 10) + ":" + identity
-			m := hmac.New(sha1.New, []byte(c.TURNSecret))
-			_, _ = fmt.Fprint(m, s.Username) // never fails (hash.Hash)
-			s.Credential = base64.StdEncoding.EncodeToString(m.Sum(nil))
+			var err error
+			if s.Username, s.Credential, err = turn.GenerateLongTermTURNRESTCredentials(c.TURNSecret, identity, turnTTL); err != nil {
+				continue
+			}
 		}
 		list = append(list, s)
 	}
 	return list
+}
+
+func first(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0]
 }

@@ -34,7 +34,7 @@ type sourceFilter struct {
 	locked     netip.AddrPort
 	ssrc       uint32
 	lastPacket moment
-	candidates [4]candidate // so many at once: an attacker's packets must not undo the count of the far end's
+	candidates *[4]candidate // so many at once: an attacker's packets must not undo the count of the far end's; nil: none
 }
 
 // A candidate is an address that may become the source.
@@ -98,7 +98,7 @@ func (f *sourceFilter) accept(from netip.AddrPort, h header, now moment) DropRea
 func (f *sourceFilter) lock(from netip.AddrPort, h header, now moment) {
 	if f.locked != from {
 		f.locked = from
-		f.candidates = [4]candidate{}
+		f.candidates = nil
 	}
 	f.ssrc, f.lastPacket = h.ssrc, now
 }
@@ -130,6 +130,9 @@ func sameNetwork(a, b netip.Addr) bool {
 
 // count counts packets in a row from one address. The candidate heard longest ago gives way to a new one.
 func (f *sourceFilter) count(from netip.AddrPort, h header, now moment) int {
+	if f.candidates == nil {
+		f.candidates = new([4]candidate)
+	}
 	oldest := &f.candidates[0]
 	for i := range f.candidates {
 		c := &f.candidates[i]

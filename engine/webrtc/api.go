@@ -30,13 +30,14 @@ type Listen struct {
 // listener is what a Listen opened.
 type listener struct {
 	api   *pion.API
+	addr  netip.AddrPort // of UDP
 	close func() error
 }
 
 // open opens the ports and makes the API of pion that uses them, with our codecs and without interceptors: reports and
 // statistics are rtp's.
 func (l Listen) open() (listener, error) {
-	udp, err := l.udp()
+	udp, addr, err := l.udp()
 	if err != nil {
 		return listener{}, fmt.Errorf("webrtc_listen: %w", err)
 	}
@@ -71,25 +72,26 @@ func (l Listen) open() (listener, error) {
 		}
 	}
 	api := pion.NewAPI(pion.WithMediaEngine(m), pion.WithSettingEngine(s), pion.WithInterceptorRegistry(new(interceptor.Registry)))
-	return listener{api: api, close: func() error {
+	return listener{api: api, addr: addr, close: func() error {
 		_ = mux.Close()
 		return udp.Close()
 	}}, nil
 }
 
-func (l Listen) udp() (ice.UDPMux, error) {
+func (l Listen) udp() (ice.UDPMux, netip.AddrPort, error) {
 	if !l.Addr.Addr().IsUnspecified() {
 		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(l.Addr))
 		if err != nil {
-			return nil, err
+			return nil, l.Addr, err
 		}
-		return pion.NewICEUDPMux(nil, conn), nil
+		return pion.NewICEUDPMux(nil, conn), conn.LocalAddr().(*net.UDPAddr).AddrPort(), nil
 	}
 	var o []ice.UDPMuxFromPortOption
 	if l.Loopback {
 		o = append(o, ice.UDPMuxFromPortWithLoopback())
 	}
-	return ice.NewMultiUDPMuxFromPort(int(l.Addr.Port()), o...)
+	mux, err := ice.NewMultiUDPMuxFromPort(int(l.Addr.Port()), o...)
+	return mux, l.Addr, err
 }
 
 // codecs are those that browsers have and we too, under the numbers that browsers like.

@@ -24,6 +24,7 @@ import (
 // Options is what a Door is made of. Media, Tokens, Accept and Route are required.
 type Options struct {
 	Listen Listen
+	TURN   TURN
 	Media  *rtp.Engine
 	Tokens *token.Key
 	// Accept takes a page's call and says its id. An *engine.Error refuses it.
@@ -45,6 +46,7 @@ type Door struct {
 	api      *pion.API
 	shut     func() error
 	log      *slog.Logger
+	relay    *relay // nil: there is none
 	upgrader websocket.Upgrader
 	stats    counters
 	seal     [32]byte // key of resume tokens
@@ -95,6 +97,11 @@ func New(o Options) (*Door, error) {
 		return nil, err
 	}
 	d := &Door{o: o, api: l.api, shut: l.close, log: o.Log, pages: map[string]*page{}, legs: map[string]*Leg{}}
+	if o.TURN.Addr.IsValid() {
+		if d.relay, err = o.TURN.relay(l.addr); err != nil {
+			return nil, errors.Join(err, l.close())
+		}
+	}
 	_, _ = rand.Read(d.seal[:]) // never fails (crypto/rand)
 	d.upgrader = websocket.Upgrader{
 		ReadBufferSize: 4096, WriteBufferSize: 4096, Subprotocols: []string{"tipring.v1"}, CheckOrigin: d.allowed,
@@ -120,7 +127,21 @@ func (d *Door) Close() error {
 	for _, p := range pages {
 		d.leave(p)
 	}
+	if d.relay != nil {
+		return errors.Join(d.relay.server.Close(), d.shut())
+	}
 	return d.shut()
+}
+
+// servers are those that a page is told to use.
+func (d *Door) servers(identity string) []ICEServer {
+	list := d.o.Servers(identity)
+	if d.relay != nil {
+		if own, err := d.relay.credentials(identity); err == nil {
+			list = append(list, own)
+		}
+	}
+	return list
 }
 
 // Stats are the figures now.

@@ -129,7 +129,7 @@ func (d *Door) welcome(s *socket) (*page, error) {
 	w := welcome{
 		Type: "welcome", Session: p.session, Identity: claims.Identity, ExpiresAt: claims.ExpiresAt.UTC(),
 		HeartbeatS: int(heartbeat / time.Second), Incoming: claims.Incoming, Outgoing: claims.Outgoing,
-		ICEServers: d.o.Servers(claims.Identity), Nodes: []string{}, Calls: []heldCall{},
+		ICEServers: d.servers(claims.Identity), Nodes: []string{}, Calls: []heldCall{},
 	}
 	for _, c := range f.Calls[:min(len(f.Calls), 16)] {
 		_, err := d.leg(p, c.CallID)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/pion/turn/v5"
+	pion "github.com/pion/webrtc/v4"
 
 	"github.com/tipring/tipring/engine"
 	"github.com/tipring/tipring/engine/dtmf"
@@ -37,7 +40,7 @@ type arrived struct {
 	leg *Leg
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t *testing.T, change ...func(*Options)) *house {
 	t.Helper()
 	h := &house{t: t, calls: make(chan arrived, 8)}
 	var err error
@@ -50,7 +53,7 @@ func newHouse(t *testing.T) *house {
 	}
 	t.Cleanup(func() { _ = h.media.Close() })
 	serial := 0
-	h.door, err = New(Options{
+	o := Options{
 		Listen: Listen{Addr: netip.MustParseAddrPort("127.0.0.1:0"), Loopback: true}, Media: h.media, Tokens: h.key, Node: "n1",
 		Accept: func(in engine.Incoming, leg engine.Leg) (string, error) {
 			serial++
@@ -63,7 +66,11 @@ func newHouse(t *testing.T) *house {
 			}
 			return engine.Application{ID: "app_1", ProjectID: c.ProjectID}, nil
 		},
-	})
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	h.door, err = New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -406,4 +413,65 @@ func FuzzFrame(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A page that reaches nothing but the relay has audio all the same; the relay leads nowhere else.
+func TestRelay(t *testing.T) {
+	h := newHouse(t, func(o *Options) { o.TURN = TURN{Addr: netip.MustParseAddrPort("127.0.0.1:0")} })
+	b := h.page("alice")
+	var servers []pion.ICEServer
+	for _, s := range b.hi["ice_servers"].([]any) {
+		m := s.(map[string]any)
+		for _, u := range m["urls"].([]any) {
+			servers = append(servers, pion.ICEServer{URLs: []string{u.(string)}, Username: m["username"].(string), Credential: m["credential"]})
+		}
+	}
+	if len(servers) != 2 {
+		t.Fatalf("%v", b.hi["ice_servers"])
+	}
+	b.Relays = servers
+	h.echoed(b, 500)
+
+	for name, way := range map[string]string{"alice": b.hi["ice_servers"].([]any)[0].(map[string]any)["credential"].(string), "wrong": "x"} {
+		m := b.hi["ice_servers"].([]any)[0].(map[string]any)
+		address := strings.TrimSuffix(strings.TrimPrefix(m["urls"].([]any)[0].(string), "turn:"), "?transport=udp")
+		conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		client, err := turn.NewClient(&turn.ClientConfig{
+			STUNServerAddr: address, TURNServerAddr: address, Conn: conn, Username: m["username"].(string), Password: way, Realm: turnRealm,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if err := client.Listen(); err != nil {
+			t.Fatal(err)
+		}
+		relayed, err := client.Allocate()
+		if name == "wrong" {
+			if err == nil {
+				t.Error("wrong credentials are taken")
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		victim, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer victim.Close()
+		_, _ = relayed.WriteTo([]byte("hello"), victim.LocalAddr()) // the address is ours, the port is not
+		if _, err := relayed.WriteTo([]byte("hello"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 99), Port: 9}); err == nil {
+			t.Error("a permission for a foreign address was given")
+		}
+		_ = victim.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		if n, _, err := victim.ReadFrom(make([]byte, 100)); err == nil {
+			t.Errorf("%d bytes were relayed to another port", n)
+		}
+	}
 }

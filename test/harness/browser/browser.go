@@ -30,6 +30,9 @@ type Page struct {
 	got  chan map[string]any
 	kept []map[string]any // that came while something else was awaited
 	PC   *pion.PeerConnection
+
+	Relays []pion.ICEServer // if set, the only way to the other side
+
 	mu   sync.Mutex
 	pcm  []int16 // heard, at 8 kHz
 	dec  codec.Decoder
@@ -158,7 +161,7 @@ func (b *Page) Offer(hz float64) string {
 			t.Fatal(err)
 		}
 	}
-	pc, err := pion.NewAPI(pion.WithSettingEngine(s), pion.WithMediaEngine(m)).NewPeerConnection(pion.Configuration{})
+	pc, err := pion.NewAPI(pion.WithSettingEngine(s), pion.WithMediaEngine(m)).NewPeerConnection(b.configuration())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,4 +276,11 @@ func serial() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:])
 	return hex.EncodeToString(b[:])
+}
+
+func (b *Page) configuration() pion.Configuration {
+	if len(b.Relays) == 0 {
+		return pion.Configuration{}
+	}
+	return pion.Configuration{ICEServers: b.Relays, ICETransportPolicy: pion.ICETransportPolicyRelay}
 }
