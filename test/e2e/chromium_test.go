@@ -36,7 +36,7 @@ func TestChromiumCallsEcho(t *testing.T) {
 }
 
 // A page and a phone: one calls the other, each hears the other's tone, Opus here and G.711 there. The page's socket breaks, and
-// the audio goes on.
+// the audio goes on; it is loaded again, and the call goes on.
 func TestChromiumAndAPhone(t *testing.T) {
 	n := harness.NewNode(t, harness.NodeOptions{})
 	c := n.Client()
@@ -63,6 +63,9 @@ func TestChromiumAndAPhone(t *testing.T) {
 	harness.Eventually(t, "the page has connected again", func() bool {
 		return b.Do("state", "a", nil)["client"] == "ready"
 	}, nil)
+	call.WaitTone(620)
+	b.Do("reload", "a", map[string]any{"identity": "alice"})
+	b.Hears("a", 900)
 	call.WaitTone(620)
 	call.Hangup()
 	b.WaitState("a", "ended")

@@ -100,6 +100,17 @@ const commands = {
     await pages.get(page).evaluate(() => window.phone.client.socket.ws.close());
     return {};
   },
+  /** The page is loaded again, as by a reader's F5, and signs in. */
+  async reload({ page, identity }) {
+    const p = pages.get(page);
+    await p.goto('about:blank');
+    await p.goto(url);
+    await p.fill('#identity', identity);
+    await p.click('#sign-in button');
+    await p.waitForFunction(() => window.phone?.client.state === 'ready');
+    await p.waitForFunction(() => window.phone.call?.state === 'active');
+    return {};
+  },
   async shot({ page, name }) {
     mkdirSync(shots, { recursive: true });
     await pages.get(page).screenshot({ path: `${shots}/${name}.png` });

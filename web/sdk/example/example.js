@@ -45,9 +45,10 @@ function show(c) {
 
 async function connect() {
   if (client) return;
-  const c = new Client({ token });
+  const c = new Client({ token, surviveReload: true });
   c.on('state', (s) => say(s === 'ready' ? `Connected: client:${c.identity} rings here.` : `${s}…`));
   c.on('error', (e) => say(e.message));
+  c.on('resumed', (r) => { say('The call goes on.'); show(r); });
   c.on('incoming', (i) => { say(`${i.remote} calls.`); show(i); });
   try {
     await c.connect();

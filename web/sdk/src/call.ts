@@ -41,6 +41,7 @@ export interface CallHost {
   readonly mediaDevices: Pick<MediaDevices, 'getUserMedia'> | undefined;
   now(): number;
   speaker(): string;
+  remember(): void;
 }
 
 const statsEvery = 250;
@@ -134,6 +135,7 @@ export class Call extends Emitter<CallEvents> {
     this.resumeToken = reply.resume ?? this.resumeToken;
     const old = this.peerConnection;
     this.peerConnection = pc;
+    this.host.remember();
     await pc.setRemoteDescription({ type: 'answer', sdp: reply.sdp ?? '' });
     for (const c of this.candidates.splice(0)) this.candidate(pc, c);
     old?.close();
@@ -261,6 +263,21 @@ export class Call extends Emitter<CallEvents> {
   /** What the page says of its calls when it comes back. */
   held(): { call_id: string; resume: string } {
     return { call_id: this.id, resume: this.resumeToken };
+  }
+
+  /** Makes this the call that a page had before it was loaded again, and gives it audio. */
+  async revive(id: string, resumeToken: string): Promise<void> {
+    this.id = id;
+    this.resumeToken = resumeToken;
+    this.state = 'reconnecting';
+    try {
+      await this.open();
+    } catch (error) {
+      await this.hangup();
+      throw error;
+    }
+    await this.resume();
+    this.activate();
   }
 
   /** Looks at the audio four times a second: the server sends always, so nothing for a second means that the way is dead. */

@@ -13,6 +13,8 @@ export interface ClientOptions {
   token: string | (() => Promise<string>);
   /** STUN and TURN servers; default: those that the server names. */
   iceServers?: RTCIceServer[];
+  /** Whether calls go on when the page is loaded again: the new page gets them by the event `resumed`. */
+  surviveReload?: boolean;
   /** How the microphone is used: `deviceId`, `echoCancellation`, … */
   audio?: MediaTrackConstraints;
   /** For tests, and for where there is no browser. */
@@ -34,9 +36,25 @@ export interface CallOptions {
 export type ClientEvents = {
   state: [ClientState];
   incoming: [IncomingCall];
+  /** A call of before the page was loaded again has audio again. Needs `surviveReload`. */
+  resumed: [Call];
   /** The server refused the token, or there was none: sign in again. The client keeps trying. */
   error: [TipringError];
 };
+
+interface KeptCall {
+  call_id: string;
+  resume: string;
+  remote: string;
+  name: string;
+  direction: 'in' | 'out';
+}
+
+interface Kept {
+  session: string;
+  after: number;
+  calls: KeptCall[];
+}
 
 /** A page's line to a Tipring server. */
 export class Client extends Emitter<ClientEvents> {
@@ -47,6 +65,7 @@ export class Client extends Emitter<ClientEvents> {
 
   private socket: Socket | undefined;
   private session = '';
+  private kept: KeptCall[] = [];
   private servers: RTCIceServer[] = [];
   private waiting: { resolve: () => void; reject: (e: TipringError) => void }[] = [];
   private renewal: ReturnType<typeof setTimeout> | undefined;
@@ -65,7 +84,11 @@ export class Client extends Emitter<ClientEvents> {
       connected: () => this.socket?.ready ?? false,
       iceServers: () => options.iceServers ?? this.servers,
       constraints: () => ({ echoCancellation: true, noiseSuppression: true, autoGainControl: true, ...options.audio }),
-      forget: (call) => void this.calls.delete(call),
+      forget: (call) => {
+        this.calls.delete(call);
+        this.remember();
+      },
+      remember: () => this.remember(),
       get RTCPeerConnectionClass() {
         return options.deps?.RTCPeerConnection ?? globalThis.RTCPeerConnection;
       },
@@ -75,6 +98,42 @@ export class Client extends Emitter<ClientEvents> {
       now: () => this.now(),
       speaker: () => this.speakerId,
     };
+  }
+
+  /** Keeps what the next page needs to take the calls over, for this tab only. */
+  private remember(): void {
+    if (!this.options.surviveReload) return;
+    const calls = [...this.calls].filter((c) => c.id && c.peerConnection).map((c) => ({ ...c.held(), remote: c.remote, name: c.remoteName, direction: c.direction }));
+    try {
+      if (calls.length) sessionStorage.setItem('tipring', JSON.stringify({ session: this.session, after: this.socket?.after ?? 0, calls }));
+      else sessionStorage.removeItem('tipring');
+    } catch {
+      // storage that is full or forbidden: a reload ends the calls then
+    }
+  }
+
+  private recall(): void {
+    if (!this.options.surviveReload || this.session) return;
+    try {
+      const kept = JSON.parse(sessionStorage.getItem('tipring') ?? 'null') as Kept | null;
+      if (!kept) return;
+      this.session = kept.session;
+      if (this.socket) this.socket.after = kept.after;
+      this.kept = kept.calls;
+    } catch {
+      // not ours
+    }
+  }
+
+  private async revive(k: KeptCall): Promise<void> {
+    const call = new Call(this.host, k.direction, k.remote, k.name);
+    this.calls.add(call);
+    try {
+      await call.revive(k.call_id, k.resume);
+      this.emit('resumed', call);
+    } catch (error) {
+      this.emit('error', error instanceof TipringError ? error : new TipringError('unsupported', String(error)));
+    }
   }
 
   private get devices() {
@@ -112,7 +171,11 @@ export class Client extends Emitter<ClientEvents> {
           hello: async () => ({
             token: await this.token(),
             sdk: '0.1.0',
-            ...(this.session && { session: this.session, after: this.socket?.after ?? 0, calls: [...this.calls].filter((c) => c.id).map((c) => c.held()) }),
+            ...(this.session && {
+              session: this.session,
+              after: this.socket?.after ?? 0,
+              calls: [...[...this.calls].filter((c) => c.id).map((c) => c.held()), ...this.kept.map((k) => ({ call_id: k.call_id, resume: k.resume }))],
+            }),
           }),
           welcomed: (w) => this.welcomed(w),
           event: (e) => this.event(e),
@@ -126,6 +189,7 @@ export class Client extends Emitter<ClientEvents> {
         () => this.now(),
       );
       globalThis.addEventListener?.('online', this.online);
+      this.recall();
       void this.socket.open();
     }
     return welcomed;
@@ -141,6 +205,9 @@ export class Client extends Emitter<ClientEvents> {
     this.identity = w.identity;
     this.servers = w.ice_servers;
     if (!known && this.socket) this.socket.after = 0;
+    for (const k of this.kept.splice(0)) {
+      if (w.calls.some((c) => c.call_id === k.call_id && c.alive)) void this.revive(k);
+    }
     for (const c of w.calls) {
       const call = [...this.calls].find((x) => x.id === c.call_id);
       if (!call) continue;

@@ -84,8 +84,9 @@ class FakePeer {
 const track = { kind: 'audio', enabled: true, stop: vi.fn() };
 let getUserMedia: () => Promise<unknown>;
 
-function client(token: string | (() => Promise<string>) = 'tok') {
+function client(token: string | (() => Promise<string>) = 'tok', surviveReload = false) {
   return new Client({
+    surviveReload,
     url: 'https://calls.example.com',
     token,
     deps: {
@@ -288,6 +289,39 @@ describe('a call', () => {
     expect(call.state).toBe('ended');
     await expect(c.call('echo')).rejects.toMatchObject({ code: 'closed' });
   });
+});
+
+test('a page that is loaded again takes its calls over', async () => {
+  const store = new Map<string, string>();
+  vi.stubGlobal('sessionStorage', {
+    getItem: (k: string) => store.get(k) ?? null,
+    setItem: (k: string, v: string) => void store.set(k, v),
+    removeItem: (k: string) => void store.delete(k),
+  });
+  const before = client('tok', true);
+  const first = before.connect();
+  await settle();
+  socket().open();
+  socket().welcome();
+  await first;
+  await called(before);
+  expect(JSON.parse(store.get('tipring') ?? '')).toMatchObject({ session: 's1', calls: [{ call_id: 'call_1', resume: 'r1', remote: 'echo' }] });
+
+  const after = client('tok', true);
+  const resumed: string[] = [];
+  after.on('resumed', (c) => resumed.push(`${c.id} ${c.remote} ${c.state}`));
+  const second = after.connect();
+  await settle();
+  socket().open();
+  expect(socket().sent[0]).toMatchObject({ session: 's1', calls: [{ call_id: 'call_1', resume: 'r1' }] });
+  socket().welcome({ calls: [{ call_id: 'call_1', alive: true }] });
+  await second;
+  await settle();
+  socket().accept('resume', { call_id: 'call_1', sdp: 'answer', resume: 'r2' });
+  await settle();
+  expect(resumed).toEqual(['call_1 echo active']);
+  socket().say({ type: 'event', sequence: 9, event: { type: 'call.ended', call_id: 'call_1', data: { cause: 'normal', source: 'callee' } } });
+  expect(store.has('tipring')).toBe(false);
 });
 
 describe('quality', () => {
