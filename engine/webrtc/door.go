@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,7 @@ type Door struct {
 	o        Options
 	api      *pion.API
 	shut     func() error
+	media    netip.AddrPort // where peer connections are
 	log      *slog.Logger
 	relay    *relay // nil: there is none
 	upgrader websocket.Upgrader
@@ -96,7 +98,7 @@ func New(o Options) (*Door, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Door{o: o, api: l.api, shut: l.close, log: o.Log, pages: map[string]*page{}, legs: map[string]*Leg{}}
+	d := &Door{o: o, api: l.api, shut: l.close, media: l.addr, log: o.Log, pages: map[string]*page{}, legs: map[string]*Leg{}}
 	if o.TURN.Addr.IsValid() {
 		if d.relay, err = o.TURN.relay(l.addr); err != nil {
 			return nil, errors.Join(err, l.close())

@@ -475,3 +475,44 @@ func TestRelay(t *testing.T) {
 		}
 	}
 }
+
+// A stranger's packets at the media port, a DTLS ClientHello among them, reach no call: neither one that is being set up nor
+// one that talks.
+func TestStrangersAtTheMediaPort(t *testing.T) {
+	h := newHouse(t)
+	stranger, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(h.door.media))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		hello := append([]byte{0x16, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 58, 1, 0, 0, 46, 0, 0, 0, 0, 0, 0, 0, 46, 0xfe, 0xfd}, make([]byte, 44)...)
+		binding := append([]byte{0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42}, make([]byte, 12)...) // of no user
+		media := append([]byte{0x80, 111, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1}, make([]byte, 60)...)
+		for {
+			for _, p := range [][]byte{hello, binding, media, {}, {0}} {
+				_, _ = stranger.Write(p)
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+	}()
+	b := h.page("alice")
+	leg, _, _ := h.echoed(b, 500)
+	b.Forget()
+	b.Hears(500)
+	close(stop)
+	<-stopped
+	if q := leg.rtp.Quality(); q.PacketsLost > 5 || q.PacketsDropped > 0 {
+		t.Errorf("%+v", q)
+	}
+	_ = stranger.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	if n, err := stranger.Read(make([]byte, 1500)); err == nil {
+		t.Errorf("the stranger was answered with %d bytes", n)
+	}
+}
