@@ -139,7 +139,7 @@ func (s *Session) Hear(src media.Source) { s.engine.hear(s, src) }
 // Mic is what the far end says; the same Source every time.
 func (s *Session) Mic() media.Source { return s.mic }
 
-// Tap lets t listen to both directions until remove is called. A tapped session does not relay. t may be called once
+// Tap lets t listen to both directions until remove is called; what is relayed goes on to be. t may be called once
 // more while remove is on its way.
 func (s *Session) Tap(t media.Tap) (remove func()) {
 	entry := &tap{to: t}

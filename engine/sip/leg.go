@@ -25,7 +25,7 @@ const (
 )
 
 const (
-	signalQueue   = 12 // signals that wait for the engine: a second of keys, and half a kilobyte less per leg than more
+	signalQueue   = 24 // signals that wait for the engine
 	signalReserve = 2  // of them for SignalAnswered and SignalEnded, which are never dropped
 )
 
@@ -196,7 +196,7 @@ func (l *Leg) Hold(_ context.Context, on bool) error {
 // Audio implements engine.Leg: the leg's RTP session.
 func (l *Leg) Audio() media.Line { return l.rtp }
 
-// Signals implements engine.Leg. The channel holds 12; when the engine does not read, all but SignalAnswered and
+// Signals implements engine.Leg. The channel holds 24; when the engine does not read, all but SignalAnswered and
 // SignalEnded are dropped and counted.
 func (l *Leg) Signals() <-chan engine.Signal { return l.signals }
 
