@@ -17,7 +17,7 @@ type agent struct {
 	addr   string
 	media  func(user string) int // RTP port of ours for that call, for SDP
 	onCall func(*call)           // called side: a call came
-	opus   bool                  // speaks Opus and nothing else
+	opus   atomic.Bool           // speaks Opus and nothing else
 	done   sync.WaitGroup
 
 	mu    sync.Mutex
@@ -91,7 +91,7 @@ func (a *agent) send(b []byte, to netip.AddrPort) {
 }
 
 func (a *agent) sdp(user string) string {
-	return description(a.media(user), a.opus)
+	return description(a.media(user), a.opus.Load())
 }
 
 // description is the SDP of a port of ours.

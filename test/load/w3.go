@@ -67,7 +67,7 @@ func transcode(o options, n int, stop <-chan os.Signal) (cost, error) {
 		return cost{}, err
 	}
 	defer e.callee.close()
-	e.callee.opus = true
+	e.callee.opus.Store(true)
 	if e.caller, err = newAgent("127.0.0.1:0", func(string) int { return phones.port() }, nil); err != nil {
 		return cost{}, err
 	}
