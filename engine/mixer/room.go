@@ -57,7 +57,10 @@ func NewRoom(o Options) *Room {
 func (r *Room) Join(mic media.Source, rate int, st State) *Seat {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := &Seat{room: r, mic: mic, rate: rate, heard: r.number}
+	s := &Seat{room: r, mic: mic, rate: rate}
+	if r.number > 0 {
+		s.heard = r.number - 1 // the mix at hand is new to it: it makes none out of turn
+	}
 	s.talk.reset()
 	r.seats = append(r.seats, s)
 	s.set(st)

@@ -139,6 +139,29 @@ func TestEveryoneHearsTheOthers(t *testing.T) {
 	tb.hears(3, 400, 600, 900)
 }
 
+// Who comes between two mixes makes none out of turn: it hears the one at hand, and the others go on to set the pace.
+// Else all would hear from then on what was mixed up to a packet time ago.
+func TestWhoComesSetsNoPace(t *testing.T) {
+	tb := sit(t, tone(400), tone(600))
+	tb.run(100 * time.Millisecond)
+	late := tb.join(tone(900))
+	var f media.Frame
+	for i := range 10 {
+		for _, s := range []*mixer.Seat{late, tb.seats[0], tb.seats[1]} {
+			before := tb.room.Stats().Mixes
+			if err := s.ReadFrame(&f); err != nil {
+				t.Fatal(err)
+			}
+			if s == late && f.Silent() {
+				t.Error("who comes hears nothing at first")
+			}
+			if mixed := tb.room.Stats().Mixes != before; mixed != (s == tb.seats[0]) {
+				t.Errorf("packet time %d: a mix is made: %v", i, mixed)
+			}
+		}
+	}
+}
+
 func TestWhoTakesPartHow(t *testing.T) {
 	tb := sit(t, tone(400), tone(600), tone(900))
 	s := tb.seats
