@@ -44,7 +44,9 @@ type Call struct {
 	tape      *tape    // the recording under way, or the one being completed
 	commands  map[string]string
 	timers    []*time.Timer
-	ending    *Cause // what Hangup was given
+	trail     *Trail      // nil: none is kept
+	sampling  *time.Timer // of the trail
+	ending    *Cause      // what Hangup was given
 	ended     bool
 }
 
@@ -65,8 +67,12 @@ func newCall(e *Engine, leg Leg) *Call {
 		CreatedAt: time.Now().UTC(),
 	}
 	c.log = e.o.Log.With("call", c.info.ID, "session", c.info.SessionID)
+	if e.o.Trails != nil {
+		c.trail = new(Trail)
+	}
 	if leg != nil {
 		c.ear = &ear{line: leg.Audio()}
+		c.trace()
 	}
 	return c
 }
@@ -111,6 +117,9 @@ func (c *Call) over() {
 	c.shut()
 	for _, t := range c.timers {
 		t.Stop()
+	}
+	if c.sampling != nil {
+		c.sampling.Stop()
 	}
 	c.engine.stats.ended.Add(1)
 	tape := c.tape

@@ -59,6 +59,12 @@ type Inspect struct{ CallID, ProjectID string }
 // Target is the call.
 func (c *Inspect) Target() string { return c.CallID }
 
+// InspectTrail reads the trail of a call that lives, or did a moment ago.
+type InspectTrail struct{ CallID, ProjectID string }
+
+// Target is the call.
+func (c *InspectTrail) Target() string { return c.CallID }
+
 // Answer takes an inbound call.
 type Answer struct{ Header }
 
@@ -257,4 +263,5 @@ type Reply struct {
 	Conference  *ConferenceInfo  // of a command to a conference
 	Participant *ParticipantInfo // of a command to a seat
 	RecordingID string           // of a command that began a recording
+	Trail       *TrailRecord     // of InspectTrail
 }

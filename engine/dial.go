@@ -87,6 +87,10 @@ func (e *Engine) dial(spec dialSpec) (*Call, error) {
 		return nil, err
 	}
 	c.ear = &ear{line: c.leg.Audio()}
+	if spec.parent == nil {
+		c.trail.command(c.info.CreatedAt, "originate", "", &spec.Originate, outside, nil)
+	}
+	c.trace()
 	go c.run(func() { c.dialled(spec) }) // ends with the leg
 	return c, nil
 }

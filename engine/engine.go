@@ -24,6 +24,7 @@ type Options struct {
 	Prompts   Prompts           // finds audio
 	Records   Records           // knows calls that are over; nil: nobody does
 	Recorders Recorders         // makes recordings; nil: there are none
+	Trails    Trails            // keeps the trails of calls; nil: calls have none
 	NewID     func(prefix string) string
 	Log       *slog.Logger
 
@@ -51,7 +52,7 @@ type Engine struct {
 
 	mu       sync.Mutex // guards the fields below, for lines, not for calls
 	calls    map[string]*Call
-	over     map[string]CallRecord // calls that ended in the last keepOver, until Records is sure to know them
+	over     map[string]overCall // calls that ended in the last keepOver, until Records is sure to know them
 	draining bool
 	empty    chan struct{} // closed when draining and nothing is left
 	tails    int           // recordings that are completed after their calls
@@ -61,6 +62,13 @@ type Engine struct {
 	overRooms   map[string]ConferenceInfo // as over
 
 	stats counters
+}
+
+// overCall is what is known of a call that ended a moment ago.
+type overCall struct {
+	record CallRecord
+	trail  *Trail
+	saved  bool // the trail
 }
 
 // New makes an Engine without calls.
@@ -76,7 +84,7 @@ func New(o Options) *Engine {
 	o.HangupTimeout = orDefault(o.HangupTimeout, 5*time.Second)
 	o.MaxDuration = orDefault(o.MaxDuration, 4*time.Hour)
 	return &Engine{
-		o: o, calls: make(map[string]*Call), over: make(map[string]CallRecord), empty: make(chan struct{}),
+		o: o, calls: make(map[string]*Call), over: make(map[string]overCall), empty: make(chan struct{}),
 		conferences: make(map[string]*conference), names: make(map[string]*conference),
 		overRooms: make(map[string]ConferenceInfo),
 	}
@@ -85,15 +93,22 @@ func New(o Options) *Engine {
 // Do runs one command and returns when it has been accepted; what comes of it arrives as events. Its errors are
 // *Error, or ctx's. This switch is the table of contents of the platform.
 func (e *Engine) Do(ctx context.Context, cmd Command) (Reply, error) {
+	began := time.Now()
 	switch c := cmd.(type) {
 	case *Originate:
 		return e.originate(ctx, c)
 	case *Inspect:
 		return e.inspect(ctx, c)
+	case *InspectTrail:
+		return e.inspectTrail(c)
 	case *Bridge:
-		return e.bridge(ctx, c)
+		r, err := e.bridge(ctx, c)
+		e.note(began, c, r, err)
+		return r, err
 	case Action: // see NewAction for all of them
-		return e.act(ctx, c)
+		r, err := e.act(ctx, c)
+		e.note(began, c, r, err)
+		return r, err
 	case *OpenConference:
 		return e.openConference(c)
 	case *InspectConference:
@@ -211,7 +226,10 @@ func (e *Engine) forget(c *Call) {
 func (e *Engine) retire(c *Call, r CallRecord) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.over[c.info.ID] = r
+	e.over[c.info.ID] = overCall{record: r, trail: c.trail}
+	if c.trail != nil {
+		time.AfterFunc(trailSettles, func() { e.saveTrail(c.info.ID) })
+	}
 	time.AfterFunc(keepOver, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -249,7 +267,8 @@ func (e *Engine) linger(n int) {
 func (e *Engine) find(ctx context.Context, project, callID string) (*Call, error) {
 	e.mu.Lock()
 	c := e.calls[callID]
-	r, over := e.over[callID]
+	last, over := e.over[callID]
+	r := last.record
 	e.mu.Unlock()
 	if over && (project == "" || r.Info.ProjectID == project) {
 		return nil, &endedError{record: r, Err: Errorf(CodeCallEnded, "the call %s is over", callID)}

@@ -81,6 +81,7 @@ func (c *Call) pickedUp() {
 	now := time.Now().UTC()
 	c.info.State, c.info.AnsweredAt = CallAnswered, &now
 	c.after(c.maxDuration, func() { c.hangup(Cause{Reason: ReasonMaxDuration, Source: SourceSystem}) })
+	c.sample()
 	commandID := c.program.answerID
 	c.program.answerID = ""
 	if c.info.Direction == Outbound && c.parent == nil {
@@ -207,6 +208,9 @@ func (c *Call) finish(cause Cause) {
 		c.publish("call.dtmf.sent", id, map[string]any{"reason": errOver.Error()})
 	}
 	c.tape.over()
+	if c.info.State == CallAnswered {
+		c.sample() // the last figures
+	}
 	c.ended = true
 	now := time.Now().UTC()
 	c.info.State, c.info.EndedAt, c.info.Hangup = CallEnded, &now, &cause

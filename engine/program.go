@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 // A program is the list of instructions that a call still has to run.
@@ -50,10 +51,12 @@ func (c *Call) step() {
 		}
 		next := c.program.rest[0]
 		c.program.rest = c.program.rest[1:]
+		began := time.Now()
 		a, err := c.fill(next.Action)
 		if err == nil {
 			err = c.perform(a, inProgram)
 		}
+		c.trail.command(began, next.Name(), next.Head().CommandID, next.Action, inProgram, err)
 		if err != nil {
 			o := failure(next.Action, err)
 			c.publish(o.event, next.Head().CommandID, o.data)

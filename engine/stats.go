@@ -9,6 +9,7 @@ type counters struct {
 // Stats are figures of an Engine since it was made.
 type Stats struct {
 	Active          int
+	Draining        bool
 	Conferences     int
 	Started         uint64 // calls that the engine took or made
 	Refused         uint64 // calls that it refused
@@ -21,10 +22,10 @@ type Stats struct {
 // Stats is a copy of the figures so far.
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
-	rooms := len(e.conferences)
+	rooms, draining := len(e.conferences), e.draining
 	e.mu.Unlock()
 	return Stats{
-		Active: e.Calls(), Conferences: rooms, Started: e.stats.started.Load(), Refused: e.stats.refused.Load(), Ended: e.stats.ended.Load(),
+		Active: e.Calls(), Draining: draining, Conferences: rooms, Started: e.stats.started.Load(), Refused: e.stats.refused.Load(), Ended: e.stats.ended.Load(),
 		Panics: e.stats.panics.Load(), DigitsDropped: e.stats.digitsDropped.Load(),
 		CommandsRefused: e.stats.commandsRefused.Load(),
 	}
