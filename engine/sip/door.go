@@ -37,6 +37,7 @@ type Options struct {
 	SessionExpires time.Duration // session interval that we ask for; default 1800 s (RFC 4028 4)
 	MinSE          time.Duration // shortest that we accept; default 90 s
 	MaxRedirects   int           // hops of 3xx that an outbound call follows; default 3, negative: none
+	Trail          bool          // legs tell the trails of their calls what is sent and received
 	Log            *slog.Logger  // default: discards
 }
 
@@ -48,8 +49,9 @@ type Door struct {
 	log   *slog.Logger
 	stats counters
 
-	mu     sync.Mutex        // guards legs, for lines
-	legs   map[string][]*Leg // by Call-ID; more than one if we call ourselves
+	mu     sync.Mutex                   // guards what follows, for lines
+	legs   map[string][]*Leg            // by Call-ID; more than one if we call ourselves
+	traced map[string][]*engine.Tracing // by Call-ID; a slice never changes
 	closed bool
 }
 
@@ -93,7 +95,13 @@ func New(o Options) (*Door, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Door{o: o, layer: o.Layer, log: o.Log, legs: make(map[string][]*Leg)}, nil
+	d := &Door{
+		o: o, layer: o.Layer, log: o.Log, legs: make(map[string][]*Leg), traced: make(map[string][]*engine.Tracing),
+	}
+	if o.Trail {
+		o.Layer.Watch(d.trace)
+	}
+	return d, nil
 }
 
 // Serve reads SIP until ctx ends (nil) or the layer fails (its error). Calls that live then end without a message to

@@ -20,49 +20,63 @@ const progressInterval = time.Minute
 
 // invite takes an INVITE out of any dialog (RFC 3261 13.3.1).
 func (d *Door) invite(req *sip.Request, tx *transaction.Server) {
+	trail := new(engine.Tracing)
+	if d.o.Trail {
+		trail.Note(entry(tx.Arrival()))
+		d.follow(callIDOf(req), trail)
+	}
+	if !d.takeInvite(req, tx, trail) {
+		d.unfollow(callIDOf(req), trail)
+	}
+}
+
+// takeInvite is invite; false if no leg came of it.
+func (d *Door) takeInvite(req *sip.Request, tx *transaction.Server, trail *engine.Tracing) bool {
 	d.respond(tx, response(req, 100, ""))
 	switch req.Recipient.Scheme {
 	case "sip", "sips", "tel", "":
 	default:
 		d.reply(tx, 416)
-		return
+		return false
 	}
 	if d.unsupported(req, tx, contentTypeSDP) {
-		return
+		return false
 	}
 	if fromTag(req) == "" || !usableContact(req.Contact()) {
 		d.reply(tx, 400)
-		return
+		return false
 	}
 	timer, _, tooSmall := answerTimer(req, d.sessionExpires(), d.minSE())
 	if tooSmall > 0 {
 		d.reply(tx, 422, minSEHeader(tooSmall))
-		return
+		return false
 	}
 	session, err := d.o.Media.Open(keyOf(callIDOf(req)))
 	if err != nil {
 		d.stats.refused.Add(1)
 		d.log.Warn("no port for an inbound call", "error", err)
 		d.reply(tx, 503, retryAfter())
-		return
+		return false
 	}
 	leg := d.inboundLeg(req, tx, session, timer)
+	leg.trail = trail
 	if !leg.takeOffer(req, tx) {
 		session.Close()
-		return
+		return false
 	}
 	if !d.add(leg) {
 		session.Close()
 		d.reply(tx, 503)
-		return
+		return false
 	}
 	leg.publish()
 	if err := d.o.Accept(leg.incoming(req), leg); err != nil {
 		d.refuse(leg, err)
-		return
+		return false
 	}
 	d.stats.began(leg)
 	leg.listen()
+	return true
 }
 
 // inboundLeg makes the leg of an INVITE: the dialog as the UAS sees it (RFC 3261 12.1.1).

@@ -44,6 +44,7 @@ type Leg struct {
 	at       atomic.Uint32      // phase
 	promised atomic.Bool        // Ring was asked for early media: the answer stands
 	snapshot atomic.Pointer[DialogState]
+	trail    *engine.Tracing
 
 	state    DialogState
 	removed  bool // from the door
@@ -91,7 +92,7 @@ func (d *Door) newLeg(callID, localTag string, inbound bool, session *rtp.Sessio
 	l := &Leg{
 		door: d, callID: callID, localTag: localTag, inbound: inbound, rtp: session,
 		log:     d.log.With("sip_call_id", callID),
-		signals: make(chan engine.Signal, signalQueue),
+		signals: make(chan engine.Signal, signalQueue), trail: new(engine.Tracing),
 	}
 	l.state = DialogState{Format: stateFormat, Inbound: inbound, CallID: callID, LocalTag: localTag}
 	return l
@@ -251,6 +252,9 @@ func (l *Leg) forget() {
 		return
 	}
 	l.removed = true
+	if l.door.o.Trail {
+		time.AfterFunc(traceAfter, func() { l.door.unfollow(l.callID, l.trail) })
+	}
 	if wait := time.Until(l.forksUntil); wait > 0 {
 		l.door.layer.After(l.callID, wait, func() { l.door.remove(l) })
 		return

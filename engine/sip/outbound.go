@@ -76,14 +76,17 @@ func (d *Door) Dial(_ context.Context, out engine.Outgoing) (engine.Leg, error) 
 		target: target, headers: out.Headers, expires: d.sessionExpires(), minSE: d.minSE(),
 		visited: []string{target.String()},
 	}
+	d.follow(l.callID, l.trail)
 	if !d.add(l) {
 		session.Close()
+		d.unfollow(l.callID, l.trail)
 		return nil, engine.Errorf(engine.CodeDraining, "this node takes no new calls")
 	}
 	l.publish()
 	if err := l.post(func() { l.start(out.From) }); err != nil {
 		session.Close()
 		d.remove(l)
+		d.unfollow(l.callID, l.trail)
 		return nil, err
 	}
 	d.stats.began(l)

@@ -86,6 +86,17 @@ func bind(listen string) (*net.UDPConn, net.Listener, error) {
 	}
 }
 
+// Watch lets f see every message too, as Options.Trace does. It is called before Serve.
+func (l *Layer) Watch(f func(Trace)) {
+	first := l.options.Trace
+	l.options.Trace = func(t Trace) {
+		if first != nil {
+			first(t)
+		}
+		f(t)
+	}
+}
+
 // newLayer makes a layer around its sockets. o has its defaults.
 func newLayer(o Options, packets packetSocket, listener net.Listener) *Layer {
 	l := &Layer{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 )
@@ -63,7 +64,7 @@ func (n *lane) receive(w *work) {
 		switch m := msg.(type) {
 		case *sip.Request:
 			stamp(m, w.from)
-			n.request(m, w.from)
+			n.request(m, w)
 		case *sip.Response:
 			m.SetTransport(w.from.transport())
 			m.SetSource(w.from.addr.String())
@@ -103,7 +104,8 @@ func stamp(req *sip.Request, from origin) {
 }
 
 // request finds the transaction of a request, or makes one.
-func (n *lane) request(req *sip.Request, from origin) {
+func (n *lane) request(req *sip.Request, w *work) {
+	from := w.from
 	if req.Method == sip.ACK {
 		n.ack(req)
 		return
@@ -113,7 +115,7 @@ func (n *lane) request(req *sip.Request, from origin) {
 		return
 	}
 	l := n.layer
-	tx, status, reason := n.match(req, from)
+	tx, status, reason := n.match(req, w)
 	if status != 0 {
 		l.refuse(req, from, status, reason)
 	}
@@ -124,7 +126,7 @@ func (n *lane) request(req *sip.Request, from origin) {
 
 // match answers a request that came again (tx is nil), makes a transaction for a new one, or gives the status to
 // refuse it with.
-func (n *lane) match(req *sip.Request, from origin) (tx *Server, status int, reason string) {
+func (n *lane) match(req *sip.Request, w *work) (tx *Server, status int, reason string) {
 	key, branch := keyOf(req)
 	initial := !req.To().Params.Has("tag")
 	n.mu.Lock()
@@ -137,7 +139,7 @@ func (n *lane) match(req *sip.Request, from origin) (tx *Server, status int, rea
 	if status, reason = n.layer.admit(req, initial, merged && initial); status != 0 {
 		return nil, status, reason
 	}
-	return n.open(req, key, branch, from), 0, ""
+	return n.open(req, w, key, branch), 0, ""
 }
 
 // admit gives the status to refuse a new request with, or 0. OPTIONS with Max-Forwards 0 is for us (RFC 3261 11), and
@@ -157,9 +159,9 @@ func (l *Layer) admit(req *sip.Request, initial, merged bool) (status int, reaso
 }
 
 // open makes a server transaction. mu is held.
-func (n *lane) open(req *sip.Request, key serverKey, branch string, from origin) *Server {
-	rec := &serverRecord{key: key, branch: branch, from: from}
-	tx := &Server{lane: n, req: req, rec: rec}
+func (n *lane) open(req *sip.Request, w *work, key serverKey, branch string) *Server {
+	rec := &serverRecord{key: key, branch: branch, from: w.from}
+	tx := &Server{lane: n, req: req, raw: w.raw, came: time.Now(), rec: rec}
 	rec.tx = tx
 	n.insert(rec)
 	n.layer.count.openServer.Add(1)

@@ -25,6 +25,8 @@ const tryingAfter = 200 * time.Millisecond
 type Server struct {
 	lane *lane
 	req  *sip.Request
+	raw  string // req as it came; req's parts are of it
+	came time.Time
 	rec  *serverRecord
 
 	// Guarded by the lane's mu.
@@ -36,6 +38,11 @@ type Server struct {
 
 // Request is the request that opened the transaction.
 func (t *Server) Request() *sip.Request { return t.req }
+
+// Arrival is the request as it came.
+func (t *Server) Arrival() Trace {
+	return Trace{Time: t.came, Transport: t.Transport(), Remote: t.Source(), CallID: string(*t.req.CallID()), Raw: t.raw}
+}
 
 // Source is where the request came from.
 func (t *Server) Source() netip.AddrPort { return t.rec.from.addr }
