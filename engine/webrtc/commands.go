@@ -30,6 +30,18 @@ func (d *Door) do(p *page, f *frameIn) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if f.Action != "stats" {
+		l.note(engine.TrailIn, f.Action, f.raw)
+	}
+	r, err := d.steer(p, l, f)
+	if err != nil || r.SDP != "" {
+		l.note(engine.TrailOut, "reply", replyTo(f, r, err))
+	}
+	return r, err
+}
+
+// steer carries out a page's command to a call.
+func (d *Door) steer(p *page, l *Leg, f *frameIn) (reply, error) {
 	switch f.Action {
 	case "accept":
 		return d.accept(p, l, f)
@@ -80,6 +92,7 @@ func (d *Door) call(p *page, f *frameIn) (reply, error) {
 		return reply{}, err
 	}
 	l.page = p
+	l.note(engine.TrailIn, f.Action, f.raw)
 	l.mu.Lock()
 	l.adopt(pr)
 	l.mu.Unlock()
@@ -95,7 +108,9 @@ func (d *Door) call(p *page, f *frameIn) (reply, error) {
 		_ = l.Hangup(context.Background(), engine.Cause{Reason: engine.ReasonNodeLost, Source: engine.SourceSystem})
 		return reply{}, engine.Errorf(engine.CodeCapacity, "this node is stopping")
 	}
-	p.answer(reply{Type: "reply", CommandID: f.CommandID, Status: "accepted", CallID: callID, SDP: sdp, Resume: d.resumeToken(l, callID)})
+	r := replyTo(f, reply{CallID: callID, SDP: sdp, Resume: d.resumeToken(l, callID)}, nil)
+	l.note(engine.TrailOut, "reply", r)
+	p.answer(r)
 	l.name(callID)
 	return reply{}, errReplied
 }

@@ -237,8 +237,10 @@ func (d *Door) Dial(_ context.Context, out engine.Outgoing) (engine.Leg, error) 
 	if out.From.Name != "" {
 		data["from_name"] = out.From.Name
 	}
+	incoming := event{Type: "call.incoming", CallID: l.callID, Timestamp: time.Now().UTC(), Data: data}
+	l.note(engine.TrailOut, incoming.Type, incoming)
 	for _, p := range l.rung {
-		p.publish(event{Type: "call.incoming", CallID: l.callID, Timestamp: time.Now().UTC(), Data: data})
+		p.publish(incoming)
 	}
 	return l, nil
 }

@@ -22,6 +22,7 @@ const (
 
 // frameIn is any frame of a page.
 type frameIn struct {
+	raw  json.RawMessage
 	Type string `json:"type"` // hello, command, ping, pong
 
 	// hello
@@ -124,7 +125,7 @@ type ICEServer struct {
 
 // decode reads a frame. Unknown members are left alone: a page may be newer than we are.
 func decode(b []byte) (*frameIn, error) {
-	f := new(frameIn)
+	f := &frameIn{raw: b}
 	d := json.NewDecoder(bytes.NewReader(b))
 	if err := d.Decode(f); err != nil {
 		return nil, engine.Errorf(engine.CodeValidation, "a frame is one JSON object: %v", err)

@@ -43,6 +43,7 @@ type Leg struct {
 	codecs   []codec.Codec
 	rtp      *rtp.Session
 	signals  chan engine.Signal
+	trail    engine.Tracing
 
 	mu     sync.Mutex // guards what follows, and sending to signals
 	callID string
@@ -189,6 +190,7 @@ func (l *Leg) emit(s engine.Signal) {
 // tell is an event for the page; l.mu is held.
 func (l *Leg) tell(typ string, data map[string]any) {
 	e := event{Type: typ, CallID: l.callID, Timestamp: time.Now().UTC(), Data: data}
+	l.note(engine.TrailOut, typ, e)
 	if l.callID == "" {
 		l.early = append(l.early, e)
 		return

@@ -181,14 +181,19 @@ func (d *Door) command(p *page, f *frameIn) {
 	if errors.Is(err, errReplied) || f.Action == "stats" || f.Action == "candidate" && err == nil {
 		return
 	}
-	r.Type, r.CommandID, r.Status = "reply", f.CommandID, "accepted"
-	if err != nil {
-		if engine.ErrorCode(err) == engine.CodeInternal {
-			d.log.Error("a page's command failed", "action", f.Action, "call", f.CallID, "error", err)
-		}
-		r = reply{Type: "reply", CommandID: f.CommandID, Status: "error", Error: problemOf(err)}
+	if err != nil && engine.ErrorCode(err) == engine.CodeInternal {
+		d.log.Error("a page's command failed", "action", f.Action, "call", f.CallID, "error", err)
 	}
-	p.answer(r)
+	p.answer(replyTo(f, r, err))
+}
+
+// replyTo completes the reply to a command.
+func replyTo(f *frameIn, r reply, err error) reply {
+	if err != nil {
+		return reply{Type: "reply", CommandID: f.CommandID, Status: "error", Error: problemOf(err)}
+	}
+	r.Type, r.CommandID, r.Status = "reply", f.CommandID, "accepted"
+	return r
 }
 
 func (d *Door) guarded(p *page, f *frameIn) (r reply, err error) {
