@@ -31,7 +31,7 @@ const (
 // newListing reads the listing of an item from its value; nil if its kind has none.
 func newListing(it Item) (*listing, error) {
 	var created time.Time
-	refs := []string{""}
+	var refs []string
 	add := func(label, value string) {
 		if value != "" {
 			refs = append(refs, ref(label, value))
@@ -39,13 +39,24 @@ func newListing(it Item) (*listing, error) {
 	}
 	var err error
 	switch it.Kind {
+	case KindDelivery:
+		var d struct {
+			CallID    string    `json:"call_id"`
+			CreatedAt time.Time `json:"created_at"`
+		}
+		if json.Unmarshal(it.Value, &d) == nil {
+			created = d.CreatedAt
+			add(refCall, d.CallID)
+		}
 	case KindConference:
+		refs = []string{""}
 		var c engine.ConferenceInfo
 		err = json.Unmarshal(it.Value, &c)
 		created = c.CreatedAt
 		add(refState, string(c.State))
 		add(refName, c.Name)
 	case KindRecording:
+		refs = []string{""}
 		var r engine.RecordingInfo
 		err = json.Unmarshal(it.Value, &r)
 		created = r.CreatedAt
@@ -58,6 +69,9 @@ func newListing(it Item) (*listing, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s %s: %w", ErrInvalid, it.Kind, it.ID, err)
+	}
+	if len(refs) == 0 {
+		return nil, nil //nolint:nilnil // of no call: in no list
 	}
 	return &listing{created: micros(created), refs: refs}, nil
 }
@@ -199,6 +213,37 @@ func listOf[T any](
 		return nil, "", err
 	}
 	return list, next, nil
+}
+
+// CallItems implements Store.
+func (s *embedded) CallItems(
+	ctx context.Context, kind Kind, project, callID string, p Page,
+) (items []Item, next string, err error) {
+	prefix := listPrefix(kind, project, ref(refCall, callID))
+	end, err := pageEnd(prefix, time.Time{}, p)
+	if err != nil {
+		return nil, "", err
+	}
+	limit, now := clampLimit(p.Limit), time.Now()
+	err = s.view(ctx, func(tx *tx) error {
+		var last []byte
+		return backwards(tx.listed, prefix, end, func(k, _ []byte) (bool, error) {
+			it, _, ok := tx.listedItem(kind, k[len(prefix):])
+			switch {
+			case !ok || it.expired(now):
+				return true, ctx.Err()
+			case len(items) == limit:
+				next = pageCursor(last)
+				return false, nil
+			}
+			items, last = append(items, it), bytes.Clone(k[len(prefix):])
+			return true, nil
+		})
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return items, next, nil
 }
 
 func readValue[T any](it Item) (v T, err error) {

@@ -30,6 +30,7 @@ const (
 	KindIdempotency Kind = "idempotency" // answers to Idempotency-Key
 	KindConference  Kind = "conference"  // engine.ConferenceInfo
 	KindRecording   Kind = "recording"   // engine.RecordingInfo
+	KindTrail       Kind = "trail"       // of a call that is over: see ReadTrail
 )
 
 // An Item is a resource as the store sees it.
@@ -97,6 +98,8 @@ type Store interface {
 	Lookup(ctx context.Context, kind Kind, unique string) (Item, error)
 	// List reads a page; project "" lists all. next is "" on the last page.
 	List(ctx context.Context, kind Kind, project string, p Page) (items []Item, next string, err error)
+	// CallItems reads a page of the items of a call: of its recordings, or of its deliveries.
+	CallItems(ctx context.Context, kind Kind, project, callID string, p Page) (items []Item, next string, err error)
 	// Delete removes items; those that are not there do not matter.
 	Delete(ctx context.Context, kind Kind, project string, ids ...string) error
 	// Watch sends after changes to a kind, on this node or another, until ctx ends; changes may be merged. The channel is

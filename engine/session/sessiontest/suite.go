@@ -31,6 +31,8 @@ func Run(t *testing.T, open func(t *testing.T) session.Store, reopen ...func(t *
 		{"ListPagesNewestFirst", subject.listPagesNewestFirst},
 		{"ListIsStableWhileWriting", subject.listIsStableWhileWriting},
 		{"ListAcrossProjects", subject.listAcrossProjects},
+		{"ItemsOfACall", subject.itemsOfACall},
+		{"TrailsAreKept", subject.trailsAreKept},
 		{"InvalidItemsAreRefused", subject.invalidItemsAreRefused},
 		{"SlicesAreCopied", subject.slicesAreCopied},
 		{"ConcurrentCreatesOneWins", subject.concurrentCreatesOneWins},
