@@ -76,6 +76,24 @@ func (e DeliveryState) Valid() bool {
 	}
 }
 
+// Defines values for NodeState.
+const (
+	Active   NodeState = "active"
+	Draining NodeState = "draining"
+)
+
+// Valid indicates whether the value is a known member of the NodeState enum.
+func (e NodeState) Valid() bool {
+	switch e {
+	case Active:
+		return true
+	case Draining:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListEventsParamsFrom.
 const (
 	Now   ListEventsParamsFrom = "now"
@@ -393,6 +411,36 @@ type MuteInstruction = engine.Instruction
 // MuteParticipant Has no parameters of its own.
 type MuteParticipant = engine.MuteParticipant
 
+// Node A process that runs calls.
+type Node struct {
+	Calls       int `json:"calls"`
+	Conferences int `json:"conferences"`
+
+	// MaxCalls The most at once; absent if there is no limit.
+	MaxCalls *int   `json:"max_calls,omitempty"`
+	Name     string `json:"name"`
+
+	// Pages Browser pages that are connected.
+	Pages int `json:"pages"`
+
+	// SIPAddress Where SIP is heard, `host:port`.
+	SIPAddress *string   `json:"sip_address,omitempty"`
+	StartedAt  time.Time `json:"started_at"`
+
+	// State `draining` takes no new calls.
+	State   NodeState `json:"state"`
+	Version string    `json:"version"`
+}
+
+// NodeState `draining` takes no new calls.
+type NodeState string
+
+// NodeList defines model for NodeList.
+type NodeList struct {
+	Data    []Node `json:"data"`
+	HasMore bool   `json:"has_more"`
+}
+
 // Number Maps an inbound address to an application.
 type Number = engine.Number
 
@@ -569,6 +617,112 @@ type StopRecording = engine.StopRecording
 
 // StopRecordingInstruction The action `stop_recording` in a list.
 type StopRecordingInstruction = engine.Instruction
+
+// Timeline defines model for Timeline.
+type Timeline struct {
+	Data []TimelineEntry `json:"data"`
+
+	// Dropped Entries that the call had to let go of.
+	Dropped    int     `json:"dropped"`
+	HasMore    bool    `json:"has_more"`
+	NextCursor *string `json:"next_cursor,omitempty"`
+}
+
+// TimelineCommand A command to the call. What came of it are the events with its `command_id`.
+type TimelineCommand = engine.TrailCommand
+
+// TimelineDirection Whether Tipring received (`in`) or sent (`out`) it.
+type TimelineDirection = engine.TrailDirection
+
+// TimelineEntry One thing that happened. The property named like `kind` has it.
+type TimelineEntry struct {
+	At time.Time `json:"at"`
+
+	// Command A command to the call. What came of it are the events with its `command_id`.
+	Command *TimelineCommand `json:"command,omitempty"`
+
+	// Direction Whether Tipring received (`in`) or sent (`out`) it.
+	Direction *TimelineDirection `json:"direction,omitempty"`
+
+	// Event Something that happened. `data` depends on the type; for events of a call it always has `direction`, `from`, `to` and `state`.
+	//
+	// | type | when | in `data`, besides |
+	// |---|---|---|
+	// | `call.incoming` | a call arrived; asks for instructions | `from_name`, `sip` |
+	// | `call.initiated` | a call was dialled | `dialled_by`: the call that a bridge dialled it for |
+	// | `call.ringing` | it rings | `sip_status` or `early_media` |
+	// | `call.early_media` | the far end is heard before it answers | `sip_status` |
+	// | `call.answered` | the call is up; of an outbound call without instructions it asks for some | |
+	// | `call.ended` | the call is over; nothing but `call.recording.saved` or `call.recording.failed` follows it | `cause`, `source`, `sip_status`, `q850`, `text`, `duration_ms`, `talk_ms`, `quality` |
+	// | `call.bridged`, `call.unbridged` | two calls hear each other, or no more | `with`: the other call; `reason` |
+	// | `call.bridge.failed` | the party to bridge with could not be had | `to`, `call_id`, `cause`, `code`, `detail`, `sip_status` |
+	// | `call.held`, `call.unheld` | on hold, or taken back | `by`: `local` or `remote` |
+	// | `call.muted`, `call.unmuted` | a direction was silenced, or is heard again | `direction` of the audio |
+	// | `call.dtmf.received` | a key was pressed | `digit`, `duration_ms`, `method` |
+	// | `call.dtmf.sent` | keys were sent | `digits`, `reason` |
+	// | `call.playback.started`, `call.playback.completed`, `call.playback.failed` | play | `url`, `reason`, `played_ms`; `code`, `detail` |
+	// | `call.playback.paused`, `call.playback.resumed`, `call.playback.moved` | what is played was steered | `position_ms`, `volume_db` |
+	// | `call.joined`, `call.left` | the call took a seat in a conference, or gave it up | `conference_id`, `conference_name`, `role`; `reason` |
+	// | `call.recording.started`, `call.recording.paused`, `call.recording.resumed` | the call is recorded | `recording` |
+	// | `call.recording.saved`, `call.recording.failed` | the file is complete, or could not be made | `recording`, `reason`, `code`, `detail` |
+	// | `call.gather.completed` | digits are there, or none came; asks for instructions | `digits`, `reason`, `valid`, `key` |
+	// | `call.echo.completed`, `call.wait.completed`, `call.stopped` | the end of `echo`, `wait`, `stop` | |
+	// | `call.media.silent`, `call.media.resumed` | no audio packet came for long, or they come again | |
+	// | `call.instructions.started` | `run` was accepted | `count`, `mode` |
+	// | `call.instructions.completed` | the program has run out; asks for instructions | |
+	// | `call.instructions.failed` | the application could not be asked, or answered rubbish | `event_id`, `code`, `detail`, `fallback` |
+	// | `call.command.failed` | a command could not be carried out | `action`, `code`, `detail` |
+	// | `conference.created`, `conference.started`, `conference.ended` | a conference opened, began, is over | `conference_name`, `participants`; `reason`, `duration_ms` |
+	// | `conference.locked`, `conference.unlocked` | nobody gets in any more, or again | |
+	// | `conference.participant.joined`, `conference.participant.left` | a call took a seat, or gave it up | `participant`; `reason`, `duration_ms` |
+	// | `conference.participant.muted`, `conference.participant.unmuted`, `conference.participant.deafened`, `conference.participant.undeafened`, `conference.participant.held`, `conference.participant.unheld`, `conference.participant.updated` | a participant was changed | `participant` |
+	// | `conference.participant.speaking_started`, `conference.participant.speaking_stopped` | somebody begins or ends to talk | `participant` |
+	// | `conference.playback.started`, `conference.playback.completed`, `conference.playback.failed`, `conference.playback.stopped` | something is played to all, or to one | `url`, `participant`, `reason`, `played_ms`; `code`, `detail` |
+	// | `conference.recording.started`, `conference.recording.paused`, `conference.recording.resumed`, `conference.recording.saved`, `conference.recording.failed` | the mix, or a participant, is recorded | `recording`, `reason`, `code`, `detail` |
+	// | `webhook_endpoint.disabled` | a webhook answered 410 and gets nothing any more | |
+	Event *Event `json:"event,omitempty"`
+
+	// Kind What an entry of a timeline is.
+	Kind TimelineKind `json:"kind"`
+
+	// Page A frame of the signalling with a browser's page, without what is secret in it.
+	Page *TimelinePage `json:"page,omitempty"`
+
+	// Quality The figures of a call's audio so far.
+	Quality *MediaQuality `json:"quality,omitempty"`
+
+	// SIP A SIP message as it was on the wire, without what is secret in it.
+	SIP *TimelineSIP `json:"sip,omitempty"`
+
+	// Webhook One try to deliver an event. Its body is the event with `event_id`.
+	Webhook *TimelineWebhook `json:"webhook,omitempty"`
+}
+
+// TimelineKind What an entry of a timeline is.
+type TimelineKind = engine.TrailKind
+
+// TimelinePage A frame of the signalling with a browser's page, without what is secret in it.
+type TimelinePage = engine.TrailPage
+
+// TimelineSIP A SIP message as it was on the wire, without what is secret in it.
+type TimelineSIP = engine.TrailSIP
+
+// TimelineWebhook One try to deliver an event. Its body is the event with `event_id`.
+type TimelineWebhook struct {
+	Attempt    int     `json:"attempt"`
+	DeliveryID string  `json:"delivery_id"`
+	Error      *string `json:"error,omitempty"`
+	EventID    string  `json:"event_id"`
+	EventType  string  `json:"event_type"`
+	LatencyMs  int64   `json:"latency_ms"`
+
+	// Response The beginning of what the webhook answered.
+	Response *string `json:"response,omitempty"`
+
+	// Status HTTP status; without one `error` says why.
+	Status *int   `json:"status,omitempty"`
+	URL    string `json:"url"`
+}
 
 // TokenCreate A token to make.
 type TokenCreate struct {
@@ -807,6 +961,18 @@ type ListCallEventsParams struct {
 
 	// Limit How many to return at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetCallTimelineParams defines parameters for GetCallTimeline.
+type GetCallTimelineParams struct {
+	// Kind Only entries of these kinds, such as `sip,quality`.
+	Kind *[]TimelineKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After `next_cursor` of the page before.
+	After *After `form:"after,omitempty" json:"after,omitempty"`
 }
 
 // ListConferencesParams defines parameters for ListConferences.
@@ -1213,6 +1379,9 @@ type ServerInterface interface {
 	// ListCallEvents Read the events of a call
 	// (GET /v1/calls/{call_id}/events)
 	ListCallEvents(w http.ResponseWriter, r *http.Request, callID CallID, params ListCallEventsParams)
+	// GetCallTimeline Get the timeline of a call
+	// (GET /v1/calls/{call_id}/timeline)
+	GetCallTimeline(w http.ResponseWriter, r *http.Request, callID CallID, params GetCallTimelineParams)
 	// ListConferences List conferences
 	// (GET /v1/conferences)
 	ListConferences(w http.ResponseWriter, r *http.Request, params ListConferencesParams)
@@ -1309,6 +1478,9 @@ type ServerInterface interface {
 	// GetKey Get an API key
 	// (GET /v1/keys/{key_id})
 	GetKey(w http.ResponseWriter, r *http.Request, keyID KeyID)
+	// ListNodes List the nodes
+	// (GET /v1/nodes)
+	ListNodes(w http.ResponseWriter, r *http.Request)
 	// ListNumbers List numbers
 	// (GET /v1/numbers)
 	ListNumbers(w http.ResponseWriter, r *http.Request, params ListNumbersParams)
@@ -1567,6 +1739,12 @@ func (_ Unimplemented) ListCallEvents(w http.ResponseWriter, r *http.Request, ca
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// GetCallTimeline Get the timeline of a call
+// (GET /v1/calls/{call_id}/timeline)
+func (_ Unimplemented) GetCallTimeline(w http.ResponseWriter, r *http.Request, callID CallID, params GetCallTimelineParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ListConferences List conferences
 // (GET /v1/conferences)
 func (_ Unimplemented) ListConferences(w http.ResponseWriter, r *http.Request, params ListConferencesParams) {
@@ -1756,6 +1934,12 @@ func (_ Unimplemented) DeleteKey(w http.ResponseWriter, r *http.Request, keyID K
 // GetKey Get an API key
 // (GET /v1/keys/{key_id})
 func (_ Unimplemented) GetKey(w http.ResponseWriter, r *http.Request, keyID KeyID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListNodes List the nodes
+// (GET /v1/nodes)
+func (_ Unimplemented) ListNodes(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2978,6 +3162,74 @@ func (siw *ServerInterfaceWrapper) ListCallEvents(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// GetCallTimeline operation middleware
+func (siw *ServerInterfaceWrapper) GetCallTimeline(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "call_id" -------------
+	var callID CallID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "call_id", chi.URLParam(r, "call_id"), &callID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "call_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCallTimelineParams
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", false, false, "kind", r.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "kind"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kind", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetCallTimeline(w, r, callID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListConferences operation middleware
 func (siw *ServerInterfaceWrapper) ListConferences(w http.ResponseWriter, r *http.Request) {
 
@@ -4148,6 +4400,20 @@ func (siw *ServerInterfaceWrapper) GetKey(w http.ResponseWriter, r *http.Request
 	handler.ServeHTTP(w, r)
 }
 
+// ListNodes operation middleware
+func (siw *ServerInterfaceWrapper) ListNodes(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListNodes(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListNumbers operation middleware
 func (siw *ServerInterfaceWrapper) ListNumbers(w http.ResponseWriter, r *http.Request) {
 
@@ -4806,6 +5072,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/calls/{call_id}/events", wrapper.ListCallEvents)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/calls/{call_id}/timeline", wrapper.GetCallTimeline)
+	})
+	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/calls/{call_id}/actions/answer", wrapper.AnswerCall)
 	})
 	r.Group(func(r chi.Router) {
@@ -5032,6 +5301,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/keys/{key_id}", wrapper.GetKey)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/nodes", wrapper.ListNodes)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/whoami", wrapper.Whoami)
@@ -12774,6 +13046,169 @@ func (response ListCallEvents503ApplicationProblemPlusJSONResponse) VisitListCal
 	return err
 }
 
+type GetCallTimelineRequestObject struct {
+	CallID CallID `json:"call_id"`
+	Params GetCallTimelineParams
+}
+
+type GetCallTimelineResponseObject interface {
+	VisitGetCallTimelineResponse(w http.ResponseWriter) error
+}
+
+type GetCallTimeline200JSONResponse Timeline
+
+func (response GetCallTimeline200JSONResponse) VisitGetCallTimelineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCallTimeline400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetCallTimeline400ApplicationProblemPlusJSONResponse) VisitGetCallTimelineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCallTimeline401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetCallTimeline401ApplicationProblemPlusJSONResponse) VisitGetCallTimelineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCallTimeline403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetCallTimeline403ApplicationProblemPlusJSONResponse) VisitGetCallTimelineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCallTimeline404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetCallTimeline404ApplicationProblemPlusJSONResponse) VisitGetCallTimelineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCallTimeline429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response GetCallTimeline429ApplicationProblemPlusJSONResponse) VisitGetCallTimelineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCallTimeline500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetCallTimeline500ApplicationProblemPlusJSONResponse) VisitGetCallTimelineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCallTimeline503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetCallTimeline503ApplicationProblemPlusJSONResponse) VisitGetCallTimelineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCallTimeline504ApplicationProblemPlusJSONResponse struct {
+	TimedOutApplicationProblemPlusJSONResponse
+}
+
+func (response GetCallTimeline504ApplicationProblemPlusJSONResponse) VisitGetCallTimelineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListConferencesRequestObject struct {
 	Params ListConferencesParams
 }
@@ -19501,6 +19936,135 @@ func (response GetKey503ApplicationProblemPlusJSONResponse) VisitGetKeyResponse(
 	return err
 }
 
+type ListNodesRequestObject struct {
+}
+
+type ListNodesResponseObject interface {
+	VisitListNodesResponse(w http.ResponseWriter) error
+}
+
+type ListNodes200JSONResponse NodeList
+
+func (response ListNodes200JSONResponse) VisitListNodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNodes400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListNodes400ApplicationProblemPlusJSONResponse) VisitListNodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNodes401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListNodes401ApplicationProblemPlusJSONResponse) VisitListNodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNodes403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListNodes403ApplicationProblemPlusJSONResponse) VisitListNodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNodes429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ListNodes429ApplicationProblemPlusJSONResponse) VisitListNodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNodes500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListNodes500ApplicationProblemPlusJSONResponse) VisitListNodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNodes503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListNodes503ApplicationProblemPlusJSONResponse) VisitListNodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListNumbersRequestObject struct {
 	Params ListNumbersParams
 }
@@ -21861,6 +22425,9 @@ type StrictServerInterface interface {
 	// ListCallEvents Read the events of a call
 	// (GET /v1/calls/{call_id}/events)
 	ListCallEvents(ctx context.Context, request ListCallEventsRequestObject) (ListCallEventsResponseObject, error)
+	// GetCallTimeline Get the timeline of a call
+	// (GET /v1/calls/{call_id}/timeline)
+	GetCallTimeline(ctx context.Context, request GetCallTimelineRequestObject) (GetCallTimelineResponseObject, error)
 	// ListConferences List conferences
 	// (GET /v1/conferences)
 	ListConferences(ctx context.Context, request ListConferencesRequestObject) (ListConferencesResponseObject, error)
@@ -21957,6 +22524,9 @@ type StrictServerInterface interface {
 	// GetKey Get an API key
 	// (GET /v1/keys/{key_id})
 	GetKey(ctx context.Context, request GetKeyRequestObject) (GetKeyResponseObject, error)
+	// ListNodes List the nodes
+	// (GET /v1/nodes)
+	ListNodes(ctx context.Context, request ListNodesRequestObject) (ListNodesResponseObject, error)
 	// ListNumbers List numbers
 	// (GET /v1/numbers)
 	ListNumbers(ctx context.Context, request ListNumbersRequestObject) (ListNumbersResponseObject, error)
@@ -23214,6 +23784,33 @@ func (sh *strictHandler) ListCallEvents(w http.ResponseWriter, r *http.Request, 
 	}
 }
 
+// GetCallTimeline operation middleware
+func (sh *strictHandler) GetCallTimeline(w http.ResponseWriter, r *http.Request, callID CallID, params GetCallTimelineParams) {
+	var request GetCallTimelineRequestObject
+
+	request.CallID = callID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCallTimeline(ctx, request.(GetCallTimelineRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCallTimeline")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetCallTimelineResponseObject); ok {
+		if err := validResponse.VisitGetCallTimelineResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListConferences operation middleware
 func (sh *strictHandler) ListConferences(w http.ResponseWriter, r *http.Request, params ListConferencesParams) {
 	var request ListConferencesRequestObject
@@ -24252,6 +24849,30 @@ func (sh *strictHandler) GetKey(w http.ResponseWriter, r *http.Request, keyID Ke
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetKeyResponseObject); ok {
 		if err := validResponse.VisitGetKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListNodes operation middleware
+func (sh *strictHandler) ListNodes(w http.ResponseWriter, r *http.Request) {
+	var request ListNodesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListNodes(ctx, request.(ListNodesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListNodes")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListNodesResponseObject); ok {
+		if err := validResponse.VisitListNodesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

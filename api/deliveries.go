@@ -17,7 +17,13 @@ func (h *handlers) ListWebhookDeliveries(
 		return (p.CallID == nil || or(d.CallID, "") == *p.CallID) && (p.EventID == nil || d.EventID == *p.EventID) &&
 			(p.ApplicationID == nil || or(d.ApplicationID, "") == *p.ApplicationID) && (p.State == nil || d.State == *p.State)
 	}
-	deliveries, next, err := list(ctx, h, session.KindDelivery, page(p.Limit, p.After), match)
+	read := h.Store.List
+	if p.CallID != nil { // those of a call are found without looking at others
+		read = func(ctx context.Context, kind session.Kind, project string, at session.Page) ([]session.Item, string, error) {
+			return h.Store.CallItems(ctx, kind, project, *p.CallID, at)
+		}
+	}
+	deliveries, next, err := listFrom(ctx, read, session.KindDelivery, page(p.Limit, p.After), match)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/tipring/tipring/api"
 	"github.com/tipring/tipring/engine"
 	"github.com/tipring/tipring/engine/id"
+	"github.com/tipring/tipring/engine/media"
 	"github.com/tipring/tipring/engine/session"
 	"github.com/tipring/tipring/engine/token"
 )
@@ -62,6 +63,12 @@ func (c *recordingCommander) Do(ctx context.Context, cmd engine.Command) (engine
 		}
 		call := exampleCall(cmd.CallID, cmd.ProjectID)
 		return engine.Reply{Call: &call}, nil
+	case *engine.InspectTrail:
+		if cmd.CallID != "call_live" {
+			return engine.Reply{}, engine.Errorf(engine.CodeCallNotFound, "there is no call %q", cmd.CallID)
+		}
+		trail := exampleTrail()
+		return engine.Reply{Trail: &trail}, nil
 	case *engine.OpenConference:
 		c := exampleConference(cmd.ProjectID)
 		c.Name = cmd.Name
@@ -109,6 +116,18 @@ func (c *recordingCommander) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.commands)
+}
+
+// exampleTrail has an entry each half a second from half a second after the hour on.
+func exampleTrail() engine.TrailRecord {
+	at := func(n int) time.Time { return time.Date(2026, 10, 1, 12, 0, 0, 500_000_000*n, time.UTC) }
+	message := &engine.TrailSIP{Transport: "UDP", Remote: "192.0.2.1:5060", Message: "BYE sip:a@b SIP/2.0\r\n\r\n"}
+	return engine.TrailRecord{Dropped: 2, Entries: []engine.TrailEntry{
+		{At: at(1), Kind: engine.TrailKindSIP, Direction: engine.TrailIn, SIP: message},
+		{At: at(1), Kind: engine.TrailKindCommand, Direction: engine.TrailIn, Command: &engine.TrailCommand{Action: "play", Origin: "request"}},
+		{At: at(2), Kind: engine.TrailKindSIP, Direction: engine.TrailOut, SIP: message},
+		{At: at(3), Kind: engine.TrailKindQuality, Quality: &media.Quality{MOS: 4.4}},
+	}}
 }
 
 func exampleConference(project string) engine.ConferenceInfo {
@@ -189,6 +208,9 @@ func newFixture(tb testing.TB, change ...func(*api.Options)) *fixture {
 		Commander: f.commander, Store: store, Log: f.log, Keys: f.keys, Version: "test", ValidateResponses: true,
 		Logger:    slog.New(slog.NewTextHandler(f.logs, nil)),
 		Redeliver: func(context.Context, string, string) error { return nil }, Recordings: &cabinet{},
+		Nodes: func() []api.Node {
+			return []api.Node{{Name: "n1", State: api.Active, Version: "test", StartedAt: time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)}}
+		},
 	}
 	if f.tokens, err = token.NewKey(make([]byte, token.SeedSize)); err != nil {
 		tb.Fatal(err)

@@ -90,9 +90,17 @@ func decode[T any](item session.Item) (v T, err error) {
 
 // list reads a page of resources of the asking project.
 func list[T any](ctx context.Context, h *handlers, kind session.Kind, p session.Page, match func(T) bool) ([]T, string, error) {
+	return listFrom(ctx, h.Store.List, kind, p, match)
+}
+
+// listFrom is list with another way to read a page.
+func listFrom[T any](
+	ctx context.Context, read func(context.Context, session.Kind, string, session.Page) ([]session.Item, string, error),
+	kind session.Kind, p session.Page, match func(T) bool,
+) ([]T, string, error) {
 	found := []T{}
 	for range maxListPages {
-		items, next, err := h.Store.List(ctx, kind, project(ctx), session.Page{Limit: p.Limit - len(found), After: p.After})
+		items, next, err := read(ctx, kind, project(ctx), session.Page{Limit: p.Limit - len(found), After: p.After})
 		if err != nil {
 			return nil, "", err
 		}

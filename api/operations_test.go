@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tipring/tipring/api"
+	"github.com/tipring/tipring/api/problem"
 	"github.com/tipring/tipring/engine"
 	"github.com/tipring/tipring/engine/session"
 )
@@ -26,6 +27,10 @@ func TestEveryOperation(t *testing.T) {
 	deliveries(t, f)
 	keys(t, f)
 	tokens(t, f)
+	timeline(t, f)
+	if r := f.ok("GET", "/v1/nodes", ""); !strings.Contains(string(r.body), `"name":"n1"`) {
+		t.Errorf("%s", r.body)
+	}
 	for path, item := range f.server.Document().Paths.Map() {
 		for method, op := range item.Operations() {
 			if !f.seen[op.OperationID] && op.OperationID != "openStream" { // stream_test.go
@@ -33,6 +38,57 @@ func TestEveryOperation(t *testing.T) {
 			}
 		}
 	}
+}
+
+// timeline joins what the engine noted with the events of the log and the tries of the deliveries, in order and page by page.
+func timeline(t *testing.T, f *fixture) {
+	t.Helper()
+	d := `{"id":"whd_3","event_id":"evt_1","event_type":"call.answered","call_id":"call_live","url":"https://example.com/","state":"delivered",
+		"created_at":"2026-10-01T12:00:00Z","updated_at":"2026-10-01T12:00:00Z","attempts":[{"at":"2026-10-01T12:00:00Z","status":500,"latency_ms":12},
+		{"at":"2026-10-01T12:00:01Z","status":200,"latency_ms":3,"response":"{}"}]}`
+	err := f.store.Put(context.Background(), session.Item{Kind: session.KindDelivery, Project: "prj_default", ID: "whd_3", Value: []byte(d)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/v1/calls/call_live/timeline"
+	var all api.Timeline
+	f.ok("GET", path, "").json(t, &all)
+	var order []string
+	for _, e := range all.Data {
+		order = append(order, string(e.Kind))
+	}
+	if got := strings.Join(order, " "); got != "webhook sip command sip webhook quality event event" || all.HasMore || all.Dropped != 2 {
+		t.Errorf("%s %+v", got, all)
+	}
+	if w := all.Data[4].Webhook; w.Attempt != 2 || *w.Status != 200 || *w.Response != "{}" || w.DeliveryID != "whd_3" || w.LatencyMs != 3 {
+		t.Errorf("%+v", w)
+	}
+	var page api.Timeline
+	after, read := "", 0
+	for {
+		f.ok("GET", path+"?limit=1&after="+after, "").json(t, &page)
+		read += len(page.Data)
+		after = *page.NextCursor
+		if !page.HasMore {
+			break
+		}
+	}
+	if read != len(all.Data) { // two entries have the same time
+		t.Errorf("%d entries page by page, %d at once", read, len(all.Data))
+	}
+	f.ok("GET", path+"?after="+after, "").json(t, &page)
+	if len(page.Data) != 0 || *page.NextCursor != after {
+		t.Errorf("behind the end: %+v", page)
+	}
+	f.ok("GET", path+"?kind=sip,quality", "").json(t, &page)
+	if len(page.Data) != 3 {
+		t.Errorf("%d entries of two kinds", len(page.Data))
+	}
+	f.refused(f.do("GET", path+"?kind=gossip", ""), 400, problem.CodeMalformed)
+	f.refused(f.do("GET", path+"?after=x.y", ""), 400, problem.CodeMalformed)
+	f.refused(f.do("GET", "/v1/calls/call_none/timeline", ""), 404, engine.CodeCallNotFound)
+	_, foreign := f.newKey("prj_other", session.ScopeAdmin)
+	f.refused(f.do("GET", "/v1/calls/call_none/timeline", "", as(foreign)), 404, engine.CodeCallNotFound)
 }
 
 // tokens makes one for a page, which says what was asked for, and reads the key that it is signed with.

@@ -50,6 +50,8 @@ type Options struct {
 	Recordings Recordings
 	// Redeliver sends a webhook delivery once more; session.ErrNotFound or an *engine.Error if it cannot.
 	Redeliver func(ctx context.Context, project, deliveryID string) error
+	// Nodes are the processes that run calls; nil: none is shown.
+	Nodes func() []Node
 	// CheckURL refuses URLs that customers may not give us; nil: by the rules of package egress.
 	CheckURL func(rawURL string, schemes ...string) error
 	Logger   *slog.Logger // nil: nothing is logged

@@ -22,6 +22,7 @@ type Config struct {
 	Node          string        `name:"node" default:"" help:"Name of this node in events and call records. Empty: the host's name."`
 	DataDir       string        `name:"data_dir" default:"data" dev:".tipring" help:"Folder of the store and of the media folder. One process uses it at a time."`
 	Retention     time.Duration `name:"retention" default:"72h" help:"How long events and the records of ended calls are kept."`
+	CallTimeline  bool          `name:"call_timeline" default:"true" help:"Whether calls keep their commands, SIP messages and figures of audio for GET /v1/calls/{call_id}/timeline: some KiB per call."`
 	ShutdownGrace time.Duration `name:"shutdown_grace" default:"30s" dev:"0s" help:"How long live calls may go on after SIGTERM before they are ended. A second signal ends them at once."`
 
 	LogLevel   slog.Level `name:"log_level" group:"Logging" default:"info" help:"debug, info, warn or error."`

@@ -59,6 +59,7 @@ type node struct {
 	webhooks   *webhook.Service
 	stream     *stream.Server
 
+	started     time.Time
 	http, admin net.Listener
 	failed      chan error // of parts that the node cannot do without
 
@@ -68,7 +69,7 @@ type node struct {
 
 // newNode builds a node and starts it. What was built is closed again if something fails.
 func newNode(ctx context.Context, c *Config, logger *slog.Logger) (*node, error) {
-	n := &node{config: c, logger: logger, name: c.Node, monitor: monitor.New(versionText()), failed: make(chan error, 8)}
+	n := &node{config: c, logger: logger, name: c.Node, started: time.Now().UTC().Truncate(time.Millisecond), monitor: monitor.New(versionText()), failed: make(chan error, 8)}
 	if n.name == "" {
 		host, err := os.Hostname()
 		if err != nil {
@@ -248,7 +249,7 @@ func (n *node) openCalls(ctx context.Context) (err error) {
 	n.onClose(n.layer.Close)
 	n.door, err = sip.New(sip.Options{
 		Layer: n.layer, Media: n.rtp, MediaAddress: n.mediaAddress(), Codecs: n.config.codecs(),
-		SessionExpires: n.config.SIPSessionExpires, Log: n.logger,
+		SessionExpires: n.config.SIPSessionExpires, Trail: n.config.CallTimeline, Log: n.logger,
 		Accept: func(in engine.Incoming, leg engine.Leg) error {
 			if _, err := n.engine.Accept(in, leg); err != nil {
 				return err
@@ -267,8 +268,8 @@ func (n *node) openCalls(ctx context.Context) (err error) {
 		Node: n.name, Sink: n.monitor.Sink(n.log), Directory: n.directory, Records: n.store,
 		Dialers:   dialers,
 		Prompts:   engine.NewLibrary(engine.LibraryOptions{Files: files, Fetch: n.egress.Fetch}),
-		Recorders: n.recordings,
-		Log:       n.logger, MaxCalls: n.config.MaxCalls, MaxDuration: n.config.MaxCallDuration,
+		Recorders: n.recordings, Trails: n.keepTrails(),
+		Log: n.logger, MaxCalls: n.config.MaxCalls, MaxDuration: n.config.MaxCallDuration,
 		AskTimeout: n.config.AskTimeout, AnswerTimeout: n.config.AnswerTimeout,
 	})
 	return nil
@@ -338,7 +339,7 @@ func (n *node) openAPI(context.Context) error {
 	})
 	o := api.Options{
 		Commander: n.engine, Store: n.directory.Fresh(n.store), Log: n.log, Keys: n.keys, Stream: n.stream, CheckURL: n.egress.Check,
-		Redeliver: n.webhooks.Redeliver, Recordings: recordingFiles{n.recordings},
+		Redeliver: n.webhooks.Redeliver, Nodes: n.nodes, Recordings: recordingFiles{n.recordings},
 		Logger: n.logger, Version: versionText(), Rate: n.config.APIRate, Origins: n.config.APIOrigins,
 		AllowPrivateURLs: n.config.AllowPrivateURLs, Tokens: n.tokens,
 	}

@@ -40,7 +40,8 @@ var structs = map[string]any{
 	"engine.ResumePlayback": engine.ResumePlayback{}, "engine.UnmuteParticipant": engine.UnmuteParticipant{}, "engine.RecordConference": engine.RecordConference{},
 	"engine.RecordingInfo": engine.RecordingInfo{}, "engine.StopRecording": engine.StopRecording{}, "engine.ConferenceSettings": engine.ConferenceSettings{},
 	"engine.HoldParticipant": engine.HoldParticipant{},
-	"media.Quality":          media.Quality{}, "session.Key": session.Key{}, "problem.Details": problem.Details{}, "problem.Field": problem.Field{},
+	"engine.TrailCommand":    engine.TrailCommand{}, "engine.TrailSIP": engine.TrailSIP{}, "engine.TrailPage": engine.TrailPage{},
+	"media.Quality": media.Quality{}, "session.Key": session.Key{}, "problem.Details": problem.Details{}, "problem.Field": problem.Field{},
 }
 
 // TestSchemasAreStructs: a schema that is mapped to a struct has the struct's properties, of the same types, and requires
