@@ -17,9 +17,10 @@ import (
 
 // Limits of TrailWriter.
 const (
-	trailQueue = 8192    // trails that wait to be written
-	trailBatch = 256     // of one write
-	maxTrail   = 4 << 20 // bytes of one, uncompressed
+	trailQueue = 8192        // trails that wait to be written
+	trailBatch = 1024        // of one write
+	trailGap   = time.Second // from one write to the next: many trails share one
+	maxTrail   = 4 << 20     // bytes of one, uncompressed
 )
 
 // ReadTrail reads the trail of a call that is over; ErrNotFound if none is kept.
@@ -46,12 +47,13 @@ func ReadTrail(ctx context.Context, s Store, project, callID string) (r engine.T
 }
 
 // TrailWriter keeps trails in a Store. It implements engine.Trails: what comes faster than the store takes it is dropped and
-// counted.
+// counted. A trail is in the store about a second after it was given.
 type TrailWriter struct {
 	store   Store
 	retain  time.Duration
 	log     *slog.Logger
 	queue   chan Item
+	closing chan struct{}
 	done    chan struct{} // run has ended
 	dropped atomic.Uint64
 
@@ -63,7 +65,10 @@ var _ engine.Trails = (*TrailWriter)(nil)
 
 // NewTrailWriter starts a writer of trails that are kept for retain. Close ends it.
 func NewTrailWriter(store Store, retain time.Duration, log *slog.Logger) *TrailWriter {
-	w := &TrailWriter{store: store, retain: retain, log: log, queue: make(chan Item, trailQueue), done: make(chan struct{})}
+	w := &TrailWriter{
+		store: store, retain: retain, log: log, queue: make(chan Item, trailQueue),
+		closing: make(chan struct{}), done: make(chan struct{}),
+	}
 	go w.run()
 	return w
 }
@@ -99,6 +104,7 @@ func (w *TrailWriter) Close() error {
 	w.mu.Lock()
 	if !w.closed {
 		w.closed = true
+		close(w.closing)
 		close(w.queue)
 	}
 	w.mu.Unlock()
@@ -110,6 +116,10 @@ func (w *TrailWriter) Close() error {
 func (w *TrailWriter) run() {
 	defer close(w.done)
 	for it := range w.queue {
+		select {
+		case <-time.After(trailGap):
+		case <-w.closing:
+		}
 		batch := []Item{it}
 		for len(batch) < trailBatch && len(w.queue) > 0 {
 			if next, ok := <-w.queue; ok {
