@@ -32,13 +32,16 @@ build: setup-build web ## build ./tipring
 test: setup web ## all tests: units, stories end to end, real SIP programs, a real browser (ARGS="-run X ./pkg" for some)
 	@./test/setup/test.sh $(ARGS)
 
-web: web/sdk/dist/tipring.js ## build what pages need: the SDK (needs Node)
+web: web/sdk/dist/tipring.js web/console/dist/index.html ## build what pages need: the SDK and the console (needs Node)
 
-web/node_modules/.package-lock.json: web/package-lock.json web/package.json web/sdk/package.json
+web/node_modules/.package-lock.json: web/package-lock.json web/package.json web/sdk/package.json web/console/package.json
 	@echo "web: npm ci"; cd web && npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
 
 web/sdk/dist/tipring.js: web/node_modules/.package-lock.json $(wildcard web/sdk/src/*.ts web/sdk/*.json web/sdk/*.ts web/sdk/size.mjs)
-	@echo "web: build the SDK"; cd web && npm run --silent build && touch sdk/dist/tipring.js
+	@echo "web: build the SDK"; cd web && npm run --silent build -w sdk && touch sdk/dist/tipring.js
+
+web/console/dist/index.html: web/sdk/dist/tipring.js openapi.yaml $(shell find web/console \( -name dist -o -name node_modules \) -prune -o -type f -not -name schema.d.ts -print)
+	@echo "web: build the console"; cd web && npm run --silent build -w console && touch console/dist/index.html
 
 check: fmt-check tidy-check generate-check vet lint vuln test ## everything that a change must pass
 

@@ -46,6 +46,8 @@ type Options struct {
 	Pages  http.Handler
 	// SDK serves what is under /sdk/: the browsers' SDK and its example; nil: nothing is.
 	SDK http.Handler
+	// Console serves what is under /console/; nil: nothing is.
+	Console http.Handler
 	// Recordings are the files of recordings; nil: there are none.
 	Recordings Recordings
 	// Redeliver sends a webhook delivery once more; session.ErrNotFound or an *engine.Error if it cannot.
@@ -148,6 +150,11 @@ func (s *Server) routes(pages http.Handler) chi.Router {
 	if s.o.SDK != nil {
 		r.Get("/sdk", http.RedirectHandler("/sdk/", http.StatusMovedPermanently).ServeHTTP)
 		r.Get("/sdk/*", s.o.SDK.ServeHTTP)
+	}
+
+	if s.o.Console != nil {
+		r.Get("/console", http.RedirectHandler("/console/", http.StatusMovedPermanently).ServeHTTP)
+		r.Get("/console/*", s.o.Console.ServeHTTP)
 	}
 
 	operations := r.With(s.checkResponse, s.authenticate, s.limitRate, s.readBody, s.validate, s.idempotent)

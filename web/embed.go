@@ -1,4 +1,4 @@
-// Package web holds what pages need, as files in the program: the SDK and its example.
+// Package web holds what pages need, as files in the program: the SDK and its example, and the console.
 package web
 
 import (
@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// files are the SDK as it was built, and its example. Without a build there is a placeholder only: then a page says how to
-// build it.
+// files are the SDK and the console as they were built, and the SDK's example. Without a build there are placeholders only:
+// then a page says how to build them.
 //
-//go:embed all:sdk/dist all:sdk/example
+//go:embed all:sdk/dist all:sdk/example all:console/dist
 var files embed.FS
 
 // policy lets pages load what comes from here and nothing else, and speak to here only.
@@ -24,14 +24,22 @@ const policy = "default-src 'self'; connect-src 'self' ws: wss:; media-src 'self
 // asset is a file, and the same compressed.
 type asset struct {
 	kind       string
+	hashed     bool // its name changes with what is in it
 	data, gzip []byte
 }
 
 // SDK serves the SDK and its example under prefix: tipring.js (a module), tipring.iife.js (the global Tipring), and the
 // example as the folder's page.
-func SDK(prefix string) http.Handler {
+func SDK(prefix string) http.Handler { return folder(prefix, "tipring.js", "sdk/example", "sdk/dist") }
+
+// Console serves the console under prefix.
+func Console(prefix string) http.Handler { return folder(prefix, "index.html", "console/dist") }
+
+// folder serves the files of folders under prefix, index.html as the folder's page. If the file sign is not there, nothing was
+// built.
+func folder(prefix, sign string, folders ...string) http.Handler {
 	assets := map[string]asset{}
-	for _, folder := range []string{"sdk/example", "sdk/dist"} {
+	for _, folder := range folders {
 		_ = fs.WalkDir(files, folder, func(name string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 				return err
@@ -44,8 +52,8 @@ func SDK(prefix string) http.Handler {
 		})
 	}
 	assets[""] = assets["index.html"]
-	if _, built := assets["tipring.js"]; !built {
-		assets = map[string]asset{"": newAsset("x.txt", []byte("The SDK was not built into this program: run make build (it needs Node).\n"))}
+	if _, built := assets[sign]; !built {
+		assets = map[string]asset{"": newAsset("x.txt", []byte("This was not built into the program: run make build (it needs Node).\n"))}
 	}
 	return http.StripPrefix(prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a, ok := assets[strings.TrimPrefix(path.Clean("/"+r.URL.Path), "/")]
@@ -58,7 +66,7 @@ func SDK(prefix string) http.Handler {
 }
 
 func newAsset(name string, data []byte) asset {
-	a := asset{kind: mime.TypeByExtension(path.Ext(name)), data: data}
+	a := asset{kind: mime.TypeByExtension(path.Ext(name)), hashed: strings.Contains(name, "/assets/"), data: data}
 	if path.Ext(name) == ".txt" {
 		a.kind = "text/plain; charset=utf-8"
 	}
@@ -79,7 +87,11 @@ func (a asset) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Permissions-Policy", "microphone=(self)")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-cache")
+	if a.hashed {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
 	h.Set("Vary", "Accept-Encoding")
 	body := a.data
 	if a.gzip != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {

@@ -18,6 +18,8 @@ type Config struct {
 	APIRate    float64  `name:"api_rate" default:"500" help:"Requests per second and key, with bursts of twice that. -1: no limit."`
 	APIOrigins []string `name:"api_origins" default:"" help:"Web origins (https://app.example.com) whose scripts may call the API and connect to /v1/stream. Empty: none but the server's own."`
 
+	Console bool `name:"console" default:"true" help:"Whether /console/ is served: a page that shows calls and what happened in them. Who uses it signs in with an API key."`
+
 	AdminListen   string        `name:"admin_listen" group:"Operation" default:"127.0.0.1:9090" help:"Address of /metrics, /healthz, /readyz and /debug/pprof. It asks for no key: keep it on loopback or a network of your own."`
 	Node          string        `name:"node" default:"" help:"Name of this node in events and call records. Empty: the host's name."`
 	DataDir       string        `name:"data_dir" default:"data" dev:".tipring" help:"Folder of the store and of the media folder. One process uses it at a time."`

@@ -94,7 +94,8 @@ func writeBanner(w io.Writer, key, httpAddress, sipAddress string) {
 	fmt.Fprintf(w, `
   Tipring %s is running for trying out, on this machine only.
 
-  Call it in a browser    http://%s/sdk/#key=%s
+  Console, with a phone   http://%s/console/#key=%s
+  Phone page (the SDK)    http://%s/sdk/#key=%s
   API and documentation   http://%s/docs
   API key                 %s
   Call it                 sip:echo@%s   you hear yourself
@@ -107,5 +108,5 @@ func writeBanner(w io.Writer, key, httpAddress, sipAddress string) {
 
   Ctrl-C ends it.
 
-`, versionText(), httpAddress, key, httpAddress, key, sipAddress, sipAddress, sipAddress, key, httpAddress)
+`, versionText(), httpAddress, key, httpAddress, key, httpAddress, key, sipAddress, sipAddress, sipAddress, key, httpAddress)
 }

@@ -346,6 +346,9 @@ func (n *node) openAPI(context.Context) error {
 	if n.pages != nil {
 		o.Pages, o.SDK = n.pages, web.SDK("/sdk/")
 	}
+	if n.config.Console {
+		o.Console = web.Console("/console/")
+	}
 	server, err := api.New(o)
 	if err != nil {
 		return err

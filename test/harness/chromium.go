@@ -24,17 +24,7 @@ type Chromium struct {
 func NewChromium(tb testing.TB, n *Node) *Chromium {
 	tb.Helper()
 	web := filepath.Join(root(tb), "web")
-	for what, missing := range map[string]bool{
-		"chromium: apt-get install chromium": !exists("/usr/bin/chromium") && os.Getenv("CHROMIUM") == "",
-		"the web parts: make web":            !exists(filepath.Join(web, "sdk/dist/tipring.js")) || !exists(filepath.Join(web, "node_modules/playwright-core")),
-	} {
-		switch {
-		case missing && os.Getenv("CI") == "true":
-			tb.Fatalf("missing: %s", what)
-		case missing:
-			tb.Skipf("missing: %s", what)
-		}
-	}
+	needs(tb, web, "sdk/dist/tipring.js")
 	cmd := exec.Command("node", "e2e/remote.mjs", "http://"+n.HTTP+"/sdk/#key="+n.Key, filepath.Join(web, "shots"))
 	cmd.Dir = web
 	cmd.Stderr = os.Stderr

@@ -23,7 +23,7 @@ if [ "$#" -gt 0 ]; then
   run "go test $*" "$@"
 else
   product="$(go list ./... | grep -v '/tipring/test\(/\|$\)')" || { echo "go list failed" >&2; exit 1; }
-  echo "== SDK"
+  echo "== SDK and console"
   (cd web && npm test --silent 2>&1) | tee -a "$log" || status=1
   # shellcheck disable=SC2086
   run "product" $product
