@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tipring/tipring/test/harness"
@@ -33,6 +35,57 @@ func TestChromiumCallsEcho(t *testing.T) {
 	if e := b.Do("errors", "a", nil)["errors"].([]any); len(e) > 0 {
 		t.Errorf("the page has errors: %v", e)
 	}
+}
+
+// An application's keys reach the page; on hold the other side hears nothing of it, from the page and from outside; a microphone
+// that is not allowed is said in words, and nothing of the call is left; axe finds no fault in the page. From the press to audio
+// in both directions takes as long as is told.
+func TestChromiumDetails(t *testing.T) {
+	n := harness.NewNode(t, harness.NodeOptions{})
+	c := n.Client()
+	c.Answering("echo", map[string]any{"instructions": []any{do("answer"), do("echo")}})
+	b := harness.NewChromium(t, n)
+	b.Do("open", "a", map[string]any{"hz": 620, "identity": "alice"})
+	if faults, _ := b.Do("axe", "a", nil)["faults"].([]any); len(faults) > 0 {
+		t.Errorf("axe: %v", faults)
+	}
+	bob := phone.New(t, phone.Options{User: "bob"})
+	id := b.Do("dial", "a", map[string]any{"to": bob.URI()})["id"].(string)
+	call := bob.Expect()
+	call.Answer()
+	call.Play(phone.Tone(900))
+	b.WaitState("a", "active")
+	call.WaitTone(620)
+	if faults, _ := b.Do("axe", "a", nil)["faults"].([]any); len(faults) > 0 {
+		t.Errorf("axe, in a call: %v", faults)
+	}
+	c.Action(id, "send_dtmf", map[string]any{"digits": "59#"})
+	harness.Eventually(t, "the page is told the keys", func() bool { return b.Do("keyed", "a", nil)["digits"] == "59#" }, nil)
+	b.Do("press", "a", map[string]any{"button": "hold"})
+	call.WaitQuiet()
+	b.Do("press", "a", map[string]any{"button": "hold"})
+	call.WaitTone(620)
+	c.Action(id, "hold", nil)
+	b.Silent("a")
+	c.Action(id, "unhold", nil)
+	b.Hears("a", 900)
+	b.Do("press", "a", map[string]any{"button": "hangup"})
+	call.WaitEnded()
+
+	b.Do("open", "d", map[string]any{"identity": "dora", "denied": true})
+	got := b.Do("fail", "d", map[string]any{"to": "echo"})
+	if text, _ := got["text"].(string); got["code"] != "microphone_denied" || !strings.Contains(text, "icrophone") || got["calls"] != 0.0 {
+		t.Errorf("without a microphone: %v", got)
+	}
+
+	times, _ := b.Do("hasten", "a", map[string]any{"to": "echo", "n": 11})["times"].([]any)
+	var ms []float64
+	for _, v := range times {
+		f, _ := v.(float64)
+		ms = append(ms, f)
+	}
+	slices.Sort(ms)
+	t.Logf("from the press to audio that comes back: median %.0f ms of %.0f", ms[len(ms)/2], ms)
 }
 
 // A page and a phone: one calls the other, each hears the other's tone, Opus here and G.711 there. The page's socket breaks, and

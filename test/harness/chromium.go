@@ -3,6 +3,7 @@ package harness
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -105,6 +106,17 @@ func (c *Chromium) Hears(page string, hz float64) {
 		level, _ := last["level"].(float64)
 		return got > hz-15 && got < hz+15 && level > -60
 	}, func() string { b, _ := json.Marshal(last); return string(b) })
+}
+
+// Silent waits until a page hears nothing.
+func (c *Chromium) Silent(page string) {
+	c.tb.Helper()
+	var last map[string]any
+	Eventually(c.tb, "the page hears nothing", func() bool {
+		last = c.Do("hear", page, nil)
+		level, isNumber := last["level"].(float64)
+		return !isNumber || level < -75 // no number is no sound at all: -Infinity is none in JSON
+	}, func() string { return fmt.Sprint(last) })
 }
 
 // WaitState waits until the call of a page is in a state.

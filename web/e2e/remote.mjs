@@ -3,19 +3,22 @@
 //   node remote.mjs URL SHOTS     URL is the example page with its key; screenshots go to the folder SHOTS
 //
 // Each page has a voice of its own: its microphone is an oscillator.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
 const [url, shots] = process.argv.slice(2);
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: [
-    '--no-sandbox', '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream',
+    '--no-sandbox', '--use-fake-device-for-media-stream',
     '--allow-loopback-in-peer-connection', '--autoplay-policy=no-user-gesture-required',
   ],
 });
 const context = await browser.newContext({ permissions: ['microphone'] });
+const strangers = await browser.newContext(); // whose microphone is not allowed
 const pages = new Map();
 
 /** The microphone of a page is a tone. */
@@ -51,13 +54,13 @@ async function measure() {
 }
 
 const commands = {
-  async open({ page, hz, identity }) {
-    const p = await context.newPage();
+  async open({ page, hz, identity, denied }) {
+    const p = await (denied ? strangers : context).newPage();
     pages.set(page, p);
     p.errors = [];
     p.on('pageerror', (e) => p.errors.push(String(e)));
     p.on('console', (m) => m.type() === 'error' && p.errors.push(m.text()));
-    await p.addInitScript(voice, hz);
+    if (!denied) await p.addInitScript(voice, hz);
     await p.goto(url);
     await p.fill('#identity', identity);
     await p.click('#sign-in button');
@@ -69,6 +72,10 @@ const commands = {
     await p.fill('#to', to);
     await p.click('#dial button');
     await p.waitForFunction(() => window.phone.call && !document.getElementById('call').hidden);
+    await p.evaluate(() => {
+      window.keyed = '';
+      window.phone.call.on('dtmf', (digit) => { window.keyed += digit; });
+    });
     return { id: await p.evaluate(() => window.phone.call.id) };
   },
   async accept({ page }) {
@@ -90,6 +97,43 @@ const commands = {
       await new Promise((r) => setTimeout(r, 250));
     }
     return {};
+  },
+  /** Keys that the other side sent. */
+  async keyed({ page }) {
+    return { digits: await pages.get(page).evaluate(() => window.keyed) };
+  },
+  /** A call that cannot begin: what the page says, and what is left of it. */
+  async fail({ page, to }) {
+    const p = pages.get(page);
+    const code = await p.evaluate((to) => window.phone.client.call(to).then(() => 'none', (e) => e.code), to);
+    await p.fill('#to', to);
+    await p.click('#dial button');
+    await p.waitForFunction(() => !document.getElementById('status').textContent.startsWith('Connected'));
+    return { code, text: await p.textContent('#status'), calls: await p.evaluate(() => window.phone.client.calls.size) };
+  },
+  /** How long it takes from the call to audio that comes back, in ms, n times. */
+  async hasten({ page, to, n }) {
+    return pages.get(page).evaluate(async ({ to, n }) => {
+      const times = [];
+      for (let i = 0; i < n; i++) {
+        const began = performance.now();
+        const call = await window.phone.client.call(to);
+        for (let heard = false; !heard;) {
+          for (const s of (await call.peerConnection.getStats()).values()) heard ||= s.type === 'inbound-rtp' && s.totalAudioEnergy > 1e-4;
+          await new Promise((r) => setTimeout(r, 2));
+        }
+        times.push(performance.now() - began);
+        await call.hangup();
+      }
+      return { times };
+    }, { to, n });
+  },
+  /** What axe finds. */
+  async axe({ page }) {
+    const p = pages.get(page);
+    await p.evaluate(axe);
+    const { violations } = await p.evaluate(() => window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+    return { faults: violations.map((v) => `${v.id}: ${v.help}: ${v.nodes[0].target}`) };
   },
   async press({ page, button }) {
     await pages.get(page).click(`#${button}`);

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -32,9 +33,11 @@ type Page struct {
 	PC   *pion.PeerConnection
 
 	Relays []pion.ICEServer // if set, the only way to the other side
+	Bursts bool             // the voice comes and goes: 200 ms of tone, 300 ms of silence
 
 	mu   sync.Mutex
-	pcm  []int16 // heard, at 8 kHz
+	said []time.Time // when the first packet of each burst was sent
+	pcm  []int16     // heard, at 8 kHz
 	dec  codec.Decoder
 	stop chan struct{}
 }
@@ -222,7 +225,7 @@ func (b *Page) talk(track *pion.TrackLocalStaticRTP, hz float64, stop chan struc
 	if err != nil {
 		return
 	}
-	tone := mediatest.Sine(8000, hz, -12, time.Second)
+	tone, silence := mediatest.Sine(8000, hz, -12, time.Second), make([]int16, 160)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for i := 0; ; i++ {
@@ -232,14 +235,30 @@ func (b *Page) talk(track *pion.TrackLocalStaticRTP, hz float64, stop chan struc
 		case <-tick.C:
 		}
 		at := i * 160 % len(tone)
-		payload, err := enc.(codec.RateEncoder).EncodeRate(nil, tone[at:at+160], 8000)
+		frame := tone[at : at+160]
+		if b.Bursts && i%25 >= 10 {
+			frame = silence
+		}
+		payload, err := enc.(codec.RateEncoder).EncodeRate(nil, frame, 8000)
 		if err != nil {
 			return
+		}
+		if b.Bursts && i%25 == 0 {
+			b.mu.Lock()
+			b.said = append(b.said, time.Now())
+			b.mu.Unlock()
 		}
 		_ = track.WriteRTP(&pionrtp.Packet{Header: pionrtp.Header{
 			Version: 2, SequenceNumber: uint16(i), Timestamp: uint32(i) * 960,
 		}, Payload: payload}) // not connected yet: lost
 	}
+}
+
+// Said are the times at which bursts began.
+func (b *Page) Said() []time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.said)
 }
 
 // Take gives the peer connection the server's answer.

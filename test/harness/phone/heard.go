@@ -57,6 +57,19 @@ func (h Heard) PCM() []int16 {
 	return out
 }
 
+// Onsets are the times at which a packet with sound came behind one of silence.
+func (h Heard) Onsets() (out []time.Time) {
+	quiet := false
+	for i := range h.Packets {
+		loud := Heard{Packets: h.Packets[i : i+1], codec: h.codec}.Level() > -40
+		if loud && quiet {
+			out = append(out, h.Packets[i].At)
+		}
+		quiet = !loud
+	}
+	return out
+}
+
 // Level is the RMS in dBFS, -120 for nothing.
 func (h Heard) Level() float64 { return level(h.PCM()) }
 
