@@ -15,7 +15,7 @@ type Application struct {
 	OnIdle               OnIdle        `json:"on_idle,omitempty"`
 	WebhookSecret        string        `json:"webhook_secret,omitempty"` // "whsec_…", Standard Webhooks; made by us if not given. While one replaces another: both, with a space between
 	WebhookEvents        []string      `json:"webhook_events,omitempty"` // types or prefixes ending in "*"; empty: all
-	Codecs               []string      `json:"codecs,omitempty"`         // of its calls, in this order and no others: "opus", "PCMU", "PCMA"; empty: what the far end prefers
+	Codecs               []string      `json:"codecs,omitempty"`         // of its calls, in this order and no others: "opus", "G722", "PCMU", "PCMA"; empty: what the far end prefers
 	// WebhookDisabledAt (RFC 3339) is when the endpoint answered 410 Gone: nothing is sent to it until an update of the
 	// application clears it.
 	WebhookDisabledAt string `json:"webhook_disabled_at,omitempty"`

@@ -41,7 +41,7 @@ type Originate struct {
 	Headers       map[string]string `json:"headers,omitempty"`
 	Auth          *Credentials      `json:"auth,omitempty"`
 	ClientState   string            `json:"client_state,omitempty"`
-	Codecs        []string          `json:"codecs,omitempty"`     // in this order and no others: "opus", "PCMU", "PCMA"
+	Codecs        []string          `json:"codecs,omitempty"`     // in this order and no others: "opus", "G722", "PCMU", "PCMA"
 	SessionID     string            `json:"session_id,omitempty"` // to join the session of another call
 }
 

@@ -166,7 +166,7 @@ func codecNames(list []string) error {
 	}
 	for i, c := range list {
 		if c == "" || len(c) > 32 {
-			return Invalid(fmt.Sprintf("/codecs/%d", i), `is no codec: write "opus", "PCMU" or "PCMA"`)
+			return Invalid(fmt.Sprintf("/codecs/%d", i), `is no codec: write "opus", "G722", "PCMU" or "PCMA"`)
 		}
 	}
 	return nil

@@ -53,7 +53,7 @@ type Config struct {
 	TURNListen      netip.AddrPort `name:"turn_listen" default:"" help:"Address of a TURN relay of our own, for browsers whose networks let little through: ip:port, 3478 as a rule, over UDP and TCP. It leads to webrtc_listen and nowhere else. Empty: none."`
 	TURNSecret      string         `name:"turn_secret" secret:"true" default:"" help:"Secret that the TURN servers share with us (use-auth-secret): browsers get credentials for half a day."`
 
-	Codecs         []string `name:"codecs" default:"PCMU,PCMA,opus" help:"Codecs that calls may take, in the order in which they are offered. A call that is offered to us takes the first of the peer's that stands here, unless its application says otherwise."`
+	Codecs         []string `name:"codecs" default:"PCMU,PCMA,opus,G722" help:"Codecs that calls may take, in the order in which they are offered. A call that is offered to us takes the first of the peer's that stands here, unless its application says otherwise."`
 	OpusComplexity int      `name:"opus_complexity" default:"0" help:"Complexity of the Opus encoder, 0 to 10. 0 costs a fifth of 10 and sounds nearly the same."`
 	OpusBitrate    int      `name:"opus_bitrate" default:"0" help:"Bits per second of encoded Opus at most. 0: what the bandwidth of the audio needs."`
 	OpusDTX        bool     `name:"opus_dtx" default:"false" help:"Whether nothing is sent while nothing is said, to peers that take it."`

@@ -24,8 +24,8 @@ func newLawEncoder(l *law) Encoder { return &resamplingEncoder{Encoder: l, rate:
 func plainMulaw() (Decoder, error) { return mulaw(), nil }
 func plainAlaw() (Decoder, error)  { return alaw(), nil }
 
-func newMulawDecoder(int) (Decoder, error) { return &lawDecoder{law: mulaw()}, nil }
-func newAlawDecoder(int) (Decoder, error)  { return &lawDecoder{law: alaw()}, nil }
+func newMulawDecoder(int) (Decoder, error) { return newConcealing(mulaw()), nil }
+func newAlawDecoder(int) (Decoder, error)  { return newConcealing(alaw()), nil }
 
 func lawDuration(payload []byte) time.Duration {
 	return time.Duration(len(payload)) * time.Second / lawRate

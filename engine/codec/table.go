@@ -48,6 +48,12 @@ var rows = [...]row{
 		encoder:     newOpusEncoder, plain: plainOpus, decoder: newOpusDecoder,
 		duration: opusDuration, discontinuous: opusDiscontinuous, silence: opusSilence,
 	},
+	{
+		Codec:       Codec{Name: "G722", PayloadType: 9, ClockRate: 8000, Channels: 1, SampleRate: g722Rate},
+		packetTimes: []int{10, 20, 30, 40, 60},
+		encoder:     newG722Encoder, plain: plainG722, decoder: newG722Decoder,
+		duration: g722Duration, silence: g722Silence,
+	},
 	{Codec: Codec{Name: "CN", PayloadType: 13, ClockRate: 8000, Channels: 1}},
 	{Codec: Codec{Name: "telephone-event", PayloadType: 101, ClockRate: 8000, Channels: 1, Fmtp: "0-16"}},
 	{Codec: Codec{Name: "telephone-event", PayloadType: 102, ClockRate: 48000, Channels: 1, Fmtp: "0-16"}},

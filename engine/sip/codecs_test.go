@@ -79,7 +79,7 @@ func TestAnswerWithOpus(t *testing.T) {
 			[]string{"m=audio 4000 RTP/AVP 96 97 0", "a=rtpmap:96 opus/48000/1", "a=rtpmap:97 opus/48000"},
 			allCodecs(), false, "0 PCMU/8000", "", 0, 20,
 		},
-		"the node has no Opus":     {browserFormats, audioCodecs(), false, "0 PCMU/8000,126 telephone-event/8000", "", 8000, 20},
+		"the node has no Opus":     {browserFormats, audioCodecs(), false, "9 G722/8000,126 telephone-event/8000", "", 8000, 20},
 		"ptime that Opus has not":  {opusFirst("a=ptime:30"), allCodecs(), false, "96 opus/48000/2", "", 0, 20},
 		"long ptime":               {opusFirst("a=ptime:60"), allCodecs(), false, "96 opus/48000/2", "", 0, 60},
 		"longer than we make":      {opusFirst("a=ptime:120"), allCodecs(), false, "96 opus/48000/2", "", 0, 60},

@@ -255,7 +255,7 @@ func TestOfferlessInvite(t *testing.T) {
 	}
 	res := c.response(200)
 	d := described(t, res)
-	if names := formatNames(d.line().codecs); names != "PCMU PCMA opus telephone-event telephone-event" {
+	if names := formatNames(d.line().codecs); names != "PCMU PCMA opus G722 telephone-event telephone-event" {
 		t.Errorf("offer in the 200 has %q", names)
 	}
 	c.learn(res)

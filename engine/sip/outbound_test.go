@@ -30,7 +30,7 @@ func TestOutboundCall(t *testing.T) {
 		t.Errorf("INVITE\n%s", invite)
 	}
 	d := described(t, invite)
-	if names := formatNames(d.line().codecs); names != "PCMU PCMA opus telephone-event telephone-event" || d.line().direction != sendrecv {
+	if names := formatNames(d.line().codecs); names != "PCMU PCMA opus G722 telephone-event telephone-event" || d.line().direction != sendrecv {
 		t.Errorf("offer\n%s", invite.Body())
 	}
 	p.respond(invite, 100, "", "")

@@ -104,6 +104,7 @@ func codecs() []pion.RTPCodecParameters {
 	}
 	return []pion.RTPCodecParameters{
 		row(111, "opus", 48_000, 2, "minptime=10;useinbandfec=1"),
+		row(9, "G722", 8_000, 0, ""),
 		row(0, "PCMU", 8_000, 0, ""),
 		row(8, "PCMA", 8_000, 0, ""),
 		row(110, "telephone-event", 48_000, 0, ""),

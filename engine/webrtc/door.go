@@ -88,7 +88,7 @@ func New(o Options) (*Door, error) {
 		for _, row := range []struct {
 			name  string
 			clock int
-		}{{"opus", 48_000}, {"PCMU", 8_000}, {"PCMA", 8_000}} {
+		}{{"opus", 48_000}, {"G722", 8_000}, {"PCMU", 8_000}, {"PCMA", 8_000}} {
 			if c, ok := codec.ByName(row.name, row.clock); ok {
 				o.Codecs = append(o.Codecs, c)
 			}

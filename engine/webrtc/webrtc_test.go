@@ -346,7 +346,7 @@ func TestBadPages(t *testing.T) {
 		"no description":      {"call", map[string]any{"to": "echo"}, "bad_sdp"},
 		"junk":                {"call", map[string]any{"to": "echo", "sdp": "v=0\r\nm=audio x\r\n"}, "bad_sdp"},
 		"video only":          {"call", map[string]any{"to": "echo", "sdp": strings.ReplaceAll(offer, "m=audio", "m=video")}, "bad_sdp"},
-		"no codec of ours":    {"call", map[string]any{"to": "echo", "sdp": strings.NewReplacer("opus/", "x1/", "PCMU/", "x2/", "PCMA/", "x3/", " 0 8 ", " ").Replace(offer)}, ""},
+		"no codec of ours":    {"call", map[string]any{"to": "echo", "sdp": strings.NewReplacer("opus/", "x1/", "PCMU/", "x2/", "PCMA/", "x3/", "G722/", "x4/", " 9 0 8 ", " ", " 0 8 9 ", " ", " 9 ", " ", " 0 8 ", " ").Replace(offer)}, ""},
 		"a huge description":  {"call", map[string]any{"to": "echo", "sdp": offer + strings.Repeat("a=x\r\n", 8000)}, "bad_sdp"},
 		"an unknown action":   {"dance", map[string]any{"call_id": "x"}, ""},
 		"somebody's call":     {"hangup", map[string]any{"call_id": "call_zz"}, "call_not_found"},

@@ -43,7 +43,8 @@ func (b *baresip) printed() string {
 	return b.out.String()
 }
 
-func startBaresip(t *testing.T) *baresip {
+// startBaresip starts one that speaks a codec, as baresip names it.
+func startBaresip(t *testing.T, codec string) *baresip {
 	t.Helper()
 	path := need(t, "baresip", "baresip-core")
 	b := &baresip{t: t, dir: t.TempDir()}
@@ -63,6 +64,8 @@ auplay_channels 1
 rtp_ports %d-%d
 module_path %s
 module g711.so
+module g722.so
+module opus.so
 module ausine.so
 module aubridge.so
 module sndfile.so
@@ -73,7 +76,7 @@ ctrl_tcp_listen 127.0.0.1:%d
 `, sip, b.dir, rtp, rtp+20, modules(t), control)
 	for name, text := range map[string]string{
 		"config": config, "contacts": "",
-		"accounts": fmt.Sprintf("<%s>;regint=0;answermode=auto;audio_codecs=PCMU\n", b.uri),
+		"accounts": fmt.Sprintf("<%s>;regint=0;answermode=auto;audio_codecs=%s\n", b.uri, codec),
 	} {
 		if err := os.WriteFile(filepath.Join(b.dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -149,11 +152,19 @@ func (b *baresip) share(hz float64) float64 {
 		if err != nil || len(raw) < 44+16000 {
 			continue
 		}
-		pcm := make([]int16, 8000)
-		binary.Decode(raw[len(raw)-len(raw)%2-16000:], binary.LittleEndian, pcm)
+		rate, channels := int(binary.LittleEndian.Uint32(raw[24:])), int(binary.LittleEndian.Uint16(raw[22:]))
+		if rate < 8000 || rate > 48000 || channels < 1 || len(raw) < 44+2*rate*channels {
+			continue
+		}
+		all := make([]int16, rate*channels)
+		binary.Decode(raw[len(raw)-len(raw)%(2*channels)-2*len(all):], binary.LittleEndian, all)
+		pcm := make([]int16, rate)
+		for i := range pcm {
+			pcm[i] = all[i*channels]
+		}
 		total, re, im := 1.0, 0.0, 0.0
 		for i, v := range pcm {
-			s, c := math.Sincos(2 * math.Pi * hz * float64(i) / 8000)
+			s, c := math.Sincos(2 * math.Pi * hz * float64(i) / float64(rate))
 			re, im, total = re+float64(v)*c, im+float64(v)*s, total+float64(v)*float64(v)
 		}
 		best = max(best, 2*(re*re+im*im)/float64(len(pcm))/total)
@@ -175,7 +186,7 @@ func TestBaresipCalls(t *testing.T) {
 	c := n.Client()
 	bob := phone.New(t, phone.Options{User: "bob"})
 	c.Answering("bob", map[string]any{"instructions": []any{do("bridge", "to", bob.URI())}})
-	b := startBaresip(t)
+	b := startBaresip(t, "PCMU")
 	b.command("dial", n.URI("bob"))
 	p := bob.Expect()
 	p.Answer()
@@ -187,12 +198,38 @@ func TestBaresipCalls(t *testing.T) {
 	ended(t, c, "bob")
 }
 
+// baresip speaks G.722, or Opus, to a phone with G.711: both hear each other.
+func TestBaresipTranscoded(t *testing.T) {
+	need(t, "baresip", "baresip-core")
+	n := harness.NewNode(t, harness.NodeOptions{})
+	c := n.Client()
+	bob := phone.New(t, phone.Options{User: "bob"})
+	c.Answering("bob", map[string]any{"instructions": []any{do("bridge", "to", bob.URI())}})
+	for name, ours := range map[string]string{"G722/16000": "G722/8000", "opus/48000/2": "opus/48000/2"} {
+		t.Run(name, func(t *testing.T) {
+			b := startBaresip(t, name)
+			b.command("dial", n.URI("bob"))
+			p := bob.Expect()
+			p.Answer()
+			p.WaitTone(440)
+			p.Play(phone.Tone(900))
+			b.waitTone(900)
+			id := c.Must("GET", "/v1/calls?state=answered&direction=inbound&limit=1", nil).Text("data.0.id")
+			if got := c.Call(id).Text("media.codec"); got != ours {
+				t.Errorf("baresip is spoken to in %s", got)
+			}
+			p.Hangup()
+			harness.Eventually(t, "baresip's call ends", func() bool { return strings.Contains(b.printed(), "CALL_CLOSED") }, b.printed)
+		})
+	}
+}
+
 // baresip is called, answers by itself, and is put on hold and taken back.
 func TestBaresipIsCalled(t *testing.T) {
 	need(t, "baresip", "baresip-core")
 	n := harness.NewNode(t, harness.NodeOptions{})
 	c := n.Client()
-	b := startBaresip(t)
+	b := startBaresip(t, "PCMU")
 	id := c.Originate(map[string]any{"from": "sip:desk@127.0.0.1", "to": b.uri, "on_idle": "wait"})
 	c.WaitEvent(id, "call.answered")
 	c.Action(id, "play", map[string]any{"url": "tone:700/60000"})
