@@ -37,7 +37,7 @@ web: web/sdk/dist/tipring.js web/console/dist/index.html ## build what pages nee
 web/node_modules/.package-lock.json: web/package-lock.json web/package.json web/sdk/package.json web/console/package.json
 	@echo "web: npm ci"; cd web && npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
 
-web/sdk/dist/tipring.js: web/node_modules/.package-lock.json $(wildcard web/sdk/src/*.ts web/sdk/*.json web/sdk/*.ts web/sdk/size.mjs)
+web/sdk/dist/tipring.js: web/node_modules/.package-lock.json openapi.yaml $(wildcard web/sdk/src/*.ts web/sdk/*.json web/sdk/*.ts web/sdk/*.mjs)
 	@echo "web: build the SDK"; cd web && npm run --silent build -w sdk && touch sdk/dist/tipring.js
 
 web/console/dist/index.html: web/sdk/dist/tipring.js openapi.yaml $(shell find web/console \( -name dist -o -name node_modules \) -prune -o -type f -not -name schema.d.ts -print)

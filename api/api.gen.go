@@ -94,6 +94,225 @@ func (e NodeState) Valid() bool {
 	}
 }
 
+// Defines values for PageCommandAction.
+const (
+	PageCommandActionAccept    PageCommandAction = "accept"
+	PageCommandActionCall      PageCommandAction = "call"
+	PageCommandActionCandidate PageCommandAction = "candidate"
+	PageCommandActionDtmf      PageCommandAction = "dtmf"
+	PageCommandActionHangup    PageCommandAction = "hangup"
+	PageCommandActionHold      PageCommandAction = "hold"
+	PageCommandActionMute      PageCommandAction = "mute"
+	PageCommandActionReject    PageCommandAction = "reject"
+	PageCommandActionRenew     PageCommandAction = "renew"
+	PageCommandActionRestart   PageCommandAction = "restart"
+	PageCommandActionResume    PageCommandAction = "resume"
+	PageCommandActionRinging   PageCommandAction = "ringing"
+	PageCommandActionStats     PageCommandAction = "stats"
+	PageCommandActionTransfer  PageCommandAction = "transfer"
+)
+
+// Valid indicates whether the value is a known member of the PageCommandAction enum.
+func (e PageCommandAction) Valid() bool {
+	switch e {
+	case PageCommandActionAccept:
+		return true
+	case PageCommandActionCall:
+		return true
+	case PageCommandActionCandidate:
+		return true
+	case PageCommandActionDtmf:
+		return true
+	case PageCommandActionHangup:
+		return true
+	case PageCommandActionHold:
+		return true
+	case PageCommandActionMute:
+		return true
+	case PageCommandActionReject:
+		return true
+	case PageCommandActionRenew:
+		return true
+	case PageCommandActionRestart:
+		return true
+	case PageCommandActionResume:
+		return true
+	case PageCommandActionRinging:
+		return true
+	case PageCommandActionStats:
+		return true
+	case PageCommandActionTransfer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PageCommandType.
+const (
+	Command PageCommandType = "command"
+)
+
+// Valid indicates whether the value is a known member of the PageCommandType enum.
+func (e PageCommandType) Valid() bool {
+	switch e {
+	case Command:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PageErrorType.
+const (
+	PageErrorTypeError PageErrorType = "error"
+)
+
+// Valid indicates whether the value is a known member of the PageErrorType enum.
+func (e PageErrorType) Valid() bool {
+	switch e {
+	case PageErrorTypeError:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PageEventType.
+const (
+	CallAnswered PageEventType = "call.answered"
+	CallDtmf     PageEventType = "call.dtmf"
+	CallEarly    PageEventType = "call.early"
+	CallEnded    PageEventType = "call.ended"
+	CallHeld     PageEventType = "call.held"
+	CallIncoming PageEventType = "call.incoming"
+	CallResumed  PageEventType = "call.resumed"
+	CallRinging  PageEventType = "call.ringing"
+	CallUnheld   PageEventType = "call.unheld"
+)
+
+// Valid indicates whether the value is a known member of the PageEventType enum.
+func (e PageEventType) Valid() bool {
+	switch e {
+	case CallAnswered:
+		return true
+	case CallDtmf:
+		return true
+	case CallEarly:
+		return true
+	case CallEnded:
+		return true
+	case CallHeld:
+		return true
+	case CallIncoming:
+		return true
+	case CallResumed:
+		return true
+	case CallRinging:
+		return true
+	case CallUnheld:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PageEventFrameType.
+const (
+	PageEventFrameTypeEvent PageEventFrameType = "event"
+)
+
+// Valid indicates whether the value is a known member of the PageEventFrameType enum.
+func (e PageEventFrameType) Valid() bool {
+	switch e {
+	case PageEventFrameTypeEvent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PageHeartbeatType.
+const (
+	Ping PageHeartbeatType = "ping"
+	Pong PageHeartbeatType = "pong"
+)
+
+// Valid indicates whether the value is a known member of the PageHeartbeatType enum.
+func (e PageHeartbeatType) Valid() bool {
+	switch e {
+	case Ping:
+		return true
+	case Pong:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PageHelloType.
+const (
+	Hello PageHelloType = "hello"
+)
+
+// Valid indicates whether the value is a known member of the PageHelloType enum.
+func (e PageHelloType) Valid() bool {
+	switch e {
+	case Hello:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PageReplyStatus.
+const (
+	PageReplyStatusAccepted PageReplyStatus = "accepted"
+	PageReplyStatusError    PageReplyStatus = "error"
+)
+
+// Valid indicates whether the value is a known member of the PageReplyStatus enum.
+func (e PageReplyStatus) Valid() bool {
+	switch e {
+	case PageReplyStatusAccepted:
+		return true
+	case PageReplyStatusError:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PageReplyType.
+const (
+	Reply PageReplyType = "reply"
+)
+
+// Valid indicates whether the value is a known member of the PageReplyType enum.
+func (e PageReplyType) Valid() bool {
+	switch e {
+	case Reply:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PageWelcomeType.
+const (
+	Welcome PageWelcomeType = "welcome"
+)
+
+// Valid indicates whether the value is a known member of the PageWelcomeType enum.
+func (e PageWelcomeType) Valid() bool {
+	switch e {
+	case Welcome:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListEventsParamsFrom.
 const (
 	Now   ListEventsParamsFrom = "now"
@@ -459,6 +678,166 @@ type NumberUpdate = json.RawMessage
 // OnIdle What a call does when its program has run out and its application has nothing to add. Without it a call hangs up
 // where a program ran or a webhook was asked, and waits where it is steered by REST or WebSocket.
 type OnIdle = engine.OnIdle
+
+// PageCall A call of a page.
+type PageCall struct {
+	// Alive The server's: whether the call goes on.
+	Alive  *bool   `json:"alive,omitempty"`
+	CallID string  `json:"call_id"`
+	Resume *string `json:"resume,omitempty"`
+}
+
+// PageCommand A command of a page; a `PageReply` with its `command_id` answers it. The rest of it depends on the action.
+type PageCommand struct {
+	Action    PageCommandAction `json:"action"`
+	CallID    *string           `json:"call_id,omitempty"`
+	CommandID *string           `json:"command_id,omitempty"`
+
+	// Sdp The offer.
+	Sdp *string `json:"sdp,omitempty"`
+
+	// To Whom to call or to transfer to.
+	To                   *string                `json:"to,omitempty"`
+	Type                 PageCommandType        `json:"type"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
+
+// PageCommandAction defines model for PageCommand.Action.
+type PageCommandAction string
+
+// PageCommandType defines model for PageCommand.Type.
+type PageCommandType string
+
+// PageError A frame that could not be read, or a hello that was refused; the connection closes.
+type PageError struct {
+	Error PageProblem   `json:"error"`
+	Type  PageErrorType `json:"type"`
+}
+
+// PageErrorType defines model for PageError.Type.
+type PageErrorType string
+
+// PageEvent Something that happened to a call of the page.
+type PageEvent struct {
+	CallID    string                  `json:"call_id"`
+	Data      *map[string]interface{} `json:"data"`
+	Timestamp time.Time               `json:"timestamp"`
+	Type      PageEventType           `json:"type"`
+}
+
+// PageEventType defines model for PageEvent.Type.
+type PageEventType string
+
+// PageEventFrame defines model for PageEventFrame.
+type PageEventFrame struct {
+	// Event Something that happened to a call of the page.
+	Event PageEvent `json:"event"`
+
+	// Sequence Counts for the page.
+	Sequence int64              `json:"sequence"`
+	Type     PageEventFrameType `json:"type"`
+}
+
+// PageEventFrameType defines model for PageEventFrame.Type.
+type PageEventFrameType string
+
+// PageFrame A frame that a page gets.
+type PageFrame struct {
+	union json.RawMessage
+}
+
+// PageHeartbeat A ping is answered by a pong, in both directions.
+type PageHeartbeat struct {
+	Type PageHeartbeatType `json:"type"`
+}
+
+// PageHeartbeatType defines model for PageHeartbeat.Type.
+type PageHeartbeatType string
+
+// PageHello The first frame of a page.
+type PageHello struct {
+	// After The last event that it has.
+	After *int64 `json:"after,omitempty"`
+
+	// Calls Calls that it has.
+	Calls *[]PageCall `json:"calls,omitempty"`
+
+	// Sdk Name and version of the program.
+	Sdk *string `json:"sdk,omitempty"`
+
+	// Session Of a page that was connected before.
+	Session *string       `json:"session,omitempty"`
+	Token   string        `json:"token"`
+	Type    PageHelloType `json:"type"`
+}
+
+// PageHelloType defines model for PageHello.Type.
+type PageHelloType string
+
+// PageICEServer defines model for PageICEServer.
+type PageICEServer struct {
+	Credential *string  `json:"credential,omitempty"`
+	Urls       []string `json:"urls"`
+	Username   *string  `json:"username,omitempty"`
+}
+
+// PageProblem defines model for PageProblem.
+type PageProblem struct {
+	Code   string  `json:"code"`
+	Detail string  `json:"detail"`
+	Title  string  `json:"title"`
+	Type   *string `json:"type,omitempty"`
+}
+
+// PageReply What became of a command.
+type PageReply struct {
+	CallID    *string      `json:"call_id,omitempty"`
+	CommandID string       `json:"command_id"`
+	Error     *PageProblem `json:"error,omitempty"`
+
+	// ExpiresAt Of a new token.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Resume Lets the page have the call again with another connection.
+	Resume *string `json:"resume,omitempty"`
+
+	// Sdp The answer.
+	Sdp    *string         `json:"sdp,omitempty"`
+	Status PageReplyStatus `json:"status"`
+	Type   PageReplyType   `json:"type"`
+}
+
+// PageReplyStatus defines model for PageReply.Status.
+type PageReplyStatus string
+
+// PageReplyType defines model for PageReply.Type.
+type PageReplyType string
+
+// PageWelcome The page is connected.
+type PageWelcome struct {
+	// Calls Those of its hello.
+	Calls []PageCall `json:"calls"`
+
+	// ExpiresAt Of its token.
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// HeartbeatS A page that says nothing four times as long is taken to be gone.
+	HeartbeatS int             `json:"heartbeat_s"`
+	IceServers []PageICEServer `json:"ice_servers"`
+	Identity   string          `json:"identity"`
+	Incoming   bool            `json:"incoming"`
+
+	// Nodes Where it may connect too.
+	Nodes    []string  `json:"nodes"`
+	Outgoing *[]string `json:"outgoing"`
+
+	// Session Names the page when it connects again.
+	Session string          `json:"session"`
+	Type    PageWelcomeType `json:"type"`
+}
+
+// PageWelcomeType defines model for PageWelcome.Type.
+type PageWelcomeType string
 
 // Participant A call in its seat.
 type Participant = engine.ParticipantInfo
@@ -1271,6 +1650,285 @@ type UpdateNumberJSONRequestBody = NumberUpdate
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = TokenCreate
+
+// Getter for additional properties for PageCommand. Returns the specified
+// element and whether it was found
+func (a PageCommand) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for PageCommand
+func (a *PageCommand) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for PageCommand to handle AdditionalProperties
+func (a *PageCommand) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["action"]; found {
+		err = json.Unmarshal(raw, &a.Action)
+		if err != nil {
+			return fmt.Errorf("error reading 'action': %w", err)
+		}
+		delete(object, "action")
+	}
+
+	if raw, found := object["call_id"]; found {
+		err = json.Unmarshal(raw, &a.CallID)
+		if err != nil {
+			return fmt.Errorf("error reading 'call_id': %w", err)
+		}
+		delete(object, "call_id")
+	}
+
+	if raw, found := object["command_id"]; found {
+		err = json.Unmarshal(raw, &a.CommandID)
+		if err != nil {
+			return fmt.Errorf("error reading 'command_id': %w", err)
+		}
+		delete(object, "command_id")
+	}
+
+	if raw, found := object["sdp"]; found {
+		err = json.Unmarshal(raw, &a.Sdp)
+		if err != nil {
+			return fmt.Errorf("error reading 'sdp': %w", err)
+		}
+		delete(object, "sdp")
+	}
+
+	if raw, found := object["to"]; found {
+		err = json.Unmarshal(raw, &a.To)
+		if err != nil {
+			return fmt.Errorf("error reading 'to': %w", err)
+		}
+		delete(object, "to")
+	}
+
+	if raw, found := object["type"]; found {
+		err = json.Unmarshal(raw, &a.Type)
+		if err != nil {
+			return fmt.Errorf("error reading 'type': %w", err)
+		}
+		delete(object, "type")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for PageCommand to handle AdditionalProperties
+func (a PageCommand) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	object["action"], err = json.Marshal(a.Action)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'action': %w", err)
+	}
+
+	if a.CallID != nil {
+		object["call_id"], err = json.Marshal(a.CallID)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'call_id': %w", err)
+		}
+	}
+
+	if a.CommandID != nil {
+		object["command_id"], err = json.Marshal(a.CommandID)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'command_id': %w", err)
+		}
+	}
+
+	if a.Sdp != nil {
+		object["sdp"], err = json.Marshal(a.Sdp)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'sdp': %w", err)
+		}
+	}
+
+	if a.To != nil {
+		object["to"], err = json.Marshal(a.To)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'to': %w", err)
+		}
+	}
+
+	object["type"], err = json.Marshal(a.Type)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'type': %w", err)
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// AsPageWelcome returns the union data inside the PageFrame as a PageWelcome
+func (t PageFrame) AsPageWelcome() (PageWelcome, error) {
+	var body PageWelcome
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromPageWelcome overwrites any union data inside the PageFrame as the provided PageWelcome
+func (t *PageFrame) FromPageWelcome(v PageWelcome) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergePageWelcome performs a merge with any union data inside the PageFrame, using the provided PageWelcome
+func (t *PageFrame) MergePageWelcome(v PageWelcome) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsPageReply returns the union data inside the PageFrame as a PageReply
+func (t PageFrame) AsPageReply() (PageReply, error) {
+	var body PageReply
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromPageReply overwrites any union data inside the PageFrame as the provided PageReply
+func (t *PageFrame) FromPageReply(v PageReply) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergePageReply performs a merge with any union data inside the PageFrame, using the provided PageReply
+func (t *PageFrame) MergePageReply(v PageReply) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsPageEventFrame returns the union data inside the PageFrame as a PageEventFrame
+func (t PageFrame) AsPageEventFrame() (PageEventFrame, error) {
+	var body PageEventFrame
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromPageEventFrame overwrites any union data inside the PageFrame as the provided PageEventFrame
+func (t *PageFrame) FromPageEventFrame(v PageEventFrame) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergePageEventFrame performs a merge with any union data inside the PageFrame, using the provided PageEventFrame
+func (t *PageFrame) MergePageEventFrame(v PageEventFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsPageError returns the union data inside the PageFrame as a PageError
+func (t PageFrame) AsPageError() (PageError, error) {
+	var body PageError
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromPageError overwrites any union data inside the PageFrame as the provided PageError
+func (t *PageFrame) FromPageError(v PageError) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergePageError performs a merge with any union data inside the PageFrame, using the provided PageError
+func (t *PageFrame) MergePageError(v PageError) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsPageHeartbeat returns the union data inside the PageFrame as a PageHeartbeat
+func (t PageFrame) AsPageHeartbeat() (PageHeartbeat, error) {
+	var body PageHeartbeat
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromPageHeartbeat overwrites any union data inside the PageFrame as the provided PageHeartbeat
+func (t *PageFrame) FromPageHeartbeat(v PageHeartbeat) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergePageHeartbeat performs a merge with any union data inside the PageFrame, using the provided PageHeartbeat
+func (t *PageFrame) MergePageHeartbeat(v PageHeartbeat) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t PageFrame) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *PageFrame) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {

@@ -51,6 +51,10 @@ func TestPagesAndPhones(t *testing.T) {
 	if r := alice.Command("hangup", map[string]any{"call_id": id}); r["status"] != "accepted" {
 		t.Errorf("%v", r)
 	}
+	tl := string(c.Must(http.MethodGet, "/v1/calls/"+id+"/timeline?kind=page", nil).Body)
+	if all := strings.Count(tl, "a=ice-pwd:"); all < 2 || all != strings.Count(tl, "a=ice-pwd:removed") || !strings.Contains(tl, `"resume":"removed"`) {
+		t.Errorf("the timeline of a page's call has secrets, or not its frames: %s", tl)
+	}
 	call.WaitEnded()
 	alice.Silence()
 

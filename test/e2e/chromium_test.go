@@ -133,7 +133,7 @@ func TestChromiumAndAPhone(t *testing.T) {
 	caller.WaitTone(620)
 }
 
-// Two pages of one browser, and a phone with them in a conference.
+// Two pages of one browser, and two phones with them in a conference.
 func TestChromiumPages(t *testing.T) {
 	n := harness.NewNode(t, harness.NodeOptions{})
 	c := n.Client()
@@ -156,4 +156,8 @@ func TestChromiumPages(t *testing.T) {
 	carol.WaitAnswered()
 	carol.WaitTone(620, 1100)
 	b.Hears("b", 620)
+	carol.Play(phone.Tone(400))
+	dave := phone.New(t, phone.Options{User: "dave", Codecs: []string{"PCMA"}}).Call(n.URI("room"), phone.CallOptions{})
+	dave.WaitAnswered()
+	dave.WaitTone(400, 620, 1100)
 }

@@ -224,6 +224,30 @@ func TestBaresipTranscoded(t *testing.T) {
 	}
 }
 
+// A page in Chromium calls baresip, which has no Opus, and is called by it: both hear each other's tone.
+func TestChromiumAndBaresip(t *testing.T) {
+	need(t, "baresip", "baresip-core")
+	n := harness.NewNode(t, harness.NodeOptions{})
+	c := n.Client()
+	c.Answering("page", map[string]any{"instructions": []any{do("bridge", "to", "client:alice")}})
+	page := harness.NewChromium(t, n)
+	page.Do("open", "a", map[string]any{"hz": 620, "identity": "alice"})
+	b := startBaresip(t, "PCMU")
+	page.Do("dial", "a", map[string]any{"to": b.uri})
+	page.WaitState("a", "active")
+	page.Hears("a", 440)
+	b.waitTone(620)
+	page.Do("press", "a", map[string]any{"button": "hangup"})
+	harness.Eventually(t, "baresip's call ends", func() bool { return strings.Contains(b.printed(), "CALL_CLOSED") }, b.printed)
+
+	other := startBaresip(t, "PCMA")
+	other.command("dial", n.URI("page"))
+	page.WaitState("a", "ringing")
+	page.Do("accept", "a", nil)
+	page.Hears("a", 440)
+	other.waitTone(620)
+}
+
 // baresip is called, answers by itself, and is put on hold and taken back.
 func TestBaresipIsCalled(t *testing.T) {
 	need(t, "baresip", "baresip-core")

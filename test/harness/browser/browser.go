@@ -9,11 +9,14 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/gorilla/websocket"
 	pionrtp "github.com/pion/rtp"
 	pion "github.com/pion/webrtc/v4"
@@ -109,6 +112,9 @@ func (b *Page) Expect(typ, event string) map[string]any {
 			if !ok {
 				b.tb.Fatalf("the socket is closed; %s %s was awaited", typ, event)
 			}
+			if err := inContract(m); err != nil {
+				b.tb.Errorf("a frame that is not in the contract: %v: %v", m, err)
+			}
 			if e := fits(m); e != nil {
 				return e
 			}
@@ -117,6 +123,25 @@ func (b *Page) Expect(typ, event string) map[string]any {
 			b.tb.Fatalf("no %s %s", typ, event)
 		}
 	}
+}
+
+// frames is the schema of what pages get, read once per test process.
+var frames = sync.OnceValues(func() (*openapi3.Schema, error) {
+	_, file, _, _ := runtime.Caller(0)
+	doc, err := openapi3.NewLoader().LoadFromFile(filepath.Join(filepath.Dir(file), "../../../openapi.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	return doc.Components.Schemas["PageFrame"].Value, nil
+})
+
+// inContract checks a frame of the server against openapi.yaml.
+func inContract(m map[string]any) error {
+	schema, err := frames()
+	if err != nil {
+		return err
+	}
+	return schema.VisitJSON(m)
 }
 
 // Send sends a frame.
