@@ -1,6 +1,9 @@
 package engine
 
-import "context"
+import (
+	"context"
+	"net/netip"
+)
 
 // An Application says where a number's events go and who answers with instructions. It is a resource: the store keeps
 // it as this JSON.
@@ -53,4 +56,8 @@ type Directory interface {
 	Route(ctx context.Context, number string) (Application, bool)
 	// Application finds one by id.
 	Application(ctx context.Context, project, id string) (Application, bool)
+	// Trunk finds the one that dials a number, "" for id leaves the choice; see PickTrunk.
+	Trunk(ctx context.Context, project, id, number string) (Trunk, *Error)
+	// TrunkFrom finds the one whose calls come from an address, of any project.
+	TrunkFrom(ctx context.Context, from netip.Addr) (Trunk, bool)
 }

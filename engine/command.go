@@ -40,6 +40,7 @@ type Originate struct {
 	MaxDurationS  int               `json:"max_duration_s,omitempty"` // 1…86400 after the answer; 0: 14400
 	Headers       map[string]string `json:"headers,omitempty"`
 	Auth          *Credentials      `json:"auth,omitempty"`
+	TrunkID       string            `json:"trunk_id,omitempty"` // to dial a number through; "": the one that reaches it best
 	ClientState   string            `json:"client_state,omitempty"`
 	Codecs        []string          `json:"codecs,omitempty"`     // in this order and no others: "opus", "G722", "PCMU", "PCMA"
 	SessionID     string            `json:"session_id,omitempty"` // to join the session of another call
@@ -154,6 +155,7 @@ type Bridge struct {
 	RingTimeoutS int               `json:"ring_timeout_s,omitempty"`
 	Headers      map[string]string `json:"headers,omitempty"`
 	Auth         *Credentials      `json:"auth,omitempty"`
+	TrunkID      string            `json:"trunk_id,omitempty"`     // as in Originate
 	Ringback     string            `json:"ringback,omitempty"`     // a play URL; "": tone:ringback; "none"
 	ClientState  string            `json:"client_state,omitempty"` // of the call that To makes
 	OnPeerHangup PeerHangup        `json:"on_peer_hangup,omitempty"`

@@ -36,12 +36,15 @@ type dialSpec struct {
 	parent *dialing
 }
 
-// codecs are those to offer: the call's, else its application's.
-func (s *dialSpec) codecs() []string {
-	if len(s.Codecs) > 0 {
+// codecs are those to offer: the call's, else its application's, else its trunk's.
+func (s *dialSpec) codecs(t *Trunk) []string {
+	switch {
+	case len(s.Codecs) > 0:
 		return s.Codecs
+	case len(s.app.Codecs) > 0 || t == nil:
+		return s.app.Codecs
 	}
-	return s.app.Codecs
+	return t.Codecs
 }
 
 // dial makes the leg and the call of a spec. It does not block.
@@ -60,7 +63,14 @@ func (e *Engine) dial(spec dialSpec) (*Call, error) {
 	if dialer == nil {
 		return nil, &Error{Code: CodeNoRoute, Pointer: "/to", Message: "this node cannot dial " + to.Scheme() + ": addresses"}
 	}
+	trunk, err := e.throughTrunk(&spec, to, &from)
+	if err != nil {
+		return nil, err
+	}
 	c := newCall(e, nil)
+	if trunk != nil {
+		c.info.TrunkID = trunk.ID
+	}
 	c.info.Direction = Outbound
 	c.info.ID = orDefault(spec.CallID, c.info.ID)
 	c.info.SessionID = orDefault(spec.SessionID, c.info.SessionID)
@@ -76,11 +86,12 @@ func (e *Engine) dial(spec dialSpec) (*Call, error) {
 		c.program.loaded = &Instructions{Instructions: spec.app.Instructions}
 	}
 	if err := e.add(c); err != nil {
+		e.leaveTrunk(c)
 		return nil, err
 	}
 	c.leg, err = dialer.Dial(context.Background(), Outgoing{
 		ProjectID: spec.ProjectID, Key: c.key, CallID: c.info.ID, From: from, To: to, Headers: spec.Headers, Credentials: spec.Auth,
-		Codecs: spec.codecs(),
+		Codecs: spec.codecs(trunk), Trunk: trunk,
 	})
 	if err != nil {
 		e.forget(c)
@@ -140,7 +151,7 @@ func (c *Call) dial(a *Bridge, from origin) {
 	child, err := c.engine.dial(dialSpec{
 		Originate: Originate{
 			ProjectID: c.info.ProjectID, SessionID: c.info.SessionID, From: caller, To: a.To, RingTimeoutS: a.RingTimeoutS,
-			Headers: a.Headers, Auth: a.Auth, ClientState: a.ClientState, Codecs: a.Codecs,
+			Headers: a.Headers, Auth: a.Auth, TrunkID: a.TrunkID, ClientState: a.ClientState, Codecs: a.Codecs,
 			WebhookURL: c.webhook,
 		},
 		app: c.app, key: c.key, parent: d,

@@ -61,6 +61,8 @@ type Engine struct {
 	names       map[string]*conference    // by project and name
 	overRooms   map[string]ConferenceInfo // as over
 
+	trunks map[string]*trunkUse
+
 	stats counters
 }
 
@@ -86,7 +88,7 @@ func New(o Options) *Engine {
 	return &Engine{
 		o: o, calls: make(map[string]*Call), over: make(map[string]overCall), empty: make(chan struct{}),
 		conferences: make(map[string]*conference), names: make(map[string]*conference),
-		overRooms: make(map[string]ConferenceInfo),
+		overRooms: make(map[string]ConferenceInfo), trunks: make(map[string]*trunkUse),
 	}
 }
 
@@ -139,7 +141,11 @@ func (e *Engine) Accept(in Incoming, leg Leg) (*Call, error) {
 	c.info.From, c.info.To = in.From.URI, in.To.URI
 	c.info.SIPCallID = in.SIPCallID
 	c.from, c.to, c.key = in.From, in.To, in.Key
+	if err := e.fromTrunk(c, in); err != nil {
+		return nil, err
+	}
 	if err := e.add(c); err != nil {
+		e.leaveTrunk(c)
 		return nil, err
 	}
 	go c.run(func() { c.arrived(in) }) // ends with the leg
@@ -218,12 +224,14 @@ func (e *Engine) add(c *Call) error {
 
 // forget removes a call that never began, retire one that is over.
 func (e *Engine) forget(c *Call) {
+	e.leaveTrunk(c)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.remove(c)
 }
 
 func (e *Engine) retire(c *Call, r CallRecord) {
+	e.leaveTrunk(c)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.over[c.info.ID] = overCall{record: r, trail: c.trail}

@@ -24,6 +24,8 @@ const (
 	CodeDraining         Code = "node_draining"     // this node takes no new calls
 	CodeTimeout          Code = "timeout"           // it took too long
 
+	CodeDestinationDenied Code = "destination_denied" // no trunk may dial that number
+
 	CodeConferenceNotFound  Code = "conference_not_found"  // no such conference in this project
 	CodeConferenceEnded     Code = "conference_ended"      // the conference is over
 	CodeConferenceLocked    Code = "conference_locked"     // it lets nobody in

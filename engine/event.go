@@ -80,7 +80,8 @@ type CallInfo struct {
 	Held          bool           `json:"held"`                    // by us
 	HeldByPeer    bool           `json:"held_by_peer"`            // by the far end
 	Muted         []string       `json:"muted,omitempty"`         // directions: "in", "out"
-	SIPCallID     string         `json:"sip_call_id,omitempty"`   // inbound only
+	TrunkID       string         `json:"trunk_id,omitempty"`
+	SIPCallID     string         `json:"sip_call_id,omitempty"` // inbound only
 	Media         *media.Quality `json:"media,omitempty"`
 	CreatedAt     time.Time      `json:"created_at"`
 	AnsweredAt    *time.Time     `json:"answered_at,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -189,6 +190,7 @@ type office struct {
 	mu     sync.Mutex
 	events []engine.Event
 	apps   map[string]engine.Application // by number, and by id
+	trunks []engine.Trunk
 	answer func(engine.Event) (*engine.Instructions, error)
 	dialed chan *phone
 	refuse error // what Dial returns
@@ -197,7 +199,7 @@ type office struct {
 func newOffice(t *testing.T, o engine.Options) *office {
 	of := &office{t: t, apps: map[string]engine.Application{}, dialed: make(chan *phone, 16)}
 	o.Node, o.Sink, o.Directory = "n1", of, of
-	o.Dialers = map[string]engine.Dialer{"sip": of}
+	o.Dialers = map[string]engine.Dialer{"sip": of, "tel": of}
 	if o.Prompts == nil {
 		o.Prompts = engine.NewLibrary(engine.LibraryOptions{})
 	}
@@ -218,6 +220,21 @@ func (o *office) Publish(e engine.Event) {
 func (o *office) Route(_ context.Context, number string) (engine.Application, bool) {
 	a, ok := o.apps[number]
 	return a, ok
+}
+
+func (o *office) Trunk(_ context.Context, _, id, number string) (engine.Trunk, *engine.Error) {
+	return engine.PickTrunk(o.trunks, id, number)
+}
+
+func (o *office) TrunkFrom(_ context.Context, from netip.Addr) (engine.Trunk, bool) {
+	for _, t := range o.trunks {
+		for _, s := range t.AllowedIPs {
+			if p, err := engine.ParseNetwork(s); err == nil && p.Contains(from) {
+				return t, true
+			}
+		}
+	}
+	return engine.Trunk{}, false
 }
 
 func (o *office) Application(_ context.Context, _, id string) (engine.Application, bool) {

@@ -52,6 +52,7 @@ type Outgoing struct {
 	From, To    Address
 	Headers     map[string]string // custom headers; standard headers of SIP are refused
 	Credentials *Credentials      // to answer a digest challenge
+	Trunk       *Trunk            // to dial a number through
 	Codecs      []string          // to offer, in this order and no others; empty: the door's own
 }
 

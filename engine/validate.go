@@ -159,6 +159,9 @@ func first(errs ...error) error {
 	return nil
 }
 
+// CheckCodecs checks a list of codecs as far as that is possible without knowing them.
+func CheckCodecs(list []string) error { return codecNames(list) }
+
 // codecNames checks a list of codecs as far as that is possible without knowing them.
 func codecNames(list []string) error {
 	if len(list) > 8 {

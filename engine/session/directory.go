@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +17,7 @@ import (
 	"github.com/tipring/tipring/engine"
 )
 
-// Directory answers the engine's questions about numbers and applications from memory. Applications that it gives are
+// Directory answers the engine's questions about numbers, applications and trunks from memory. What it gives is
 // shared: who gets one must not change what it points to.
 type Directory struct {
 	store Store
@@ -31,6 +32,7 @@ type parsed struct {
 	value       []byte
 	application engine.Application
 	number      engine.Number
+	trunk       engine.Trunk
 	err         error
 }
 
@@ -47,29 +49,41 @@ type routes struct {
 	exact        map[string]engine.Number
 	prefix       map[string]engine.Number // by the part before "*"
 	longest      int                      // no key of prefix is longer
-	damaged      map[parsedKey]error      // what could not be read
+	trunks       map[[2]string]engine.Trunk
+	sources      []source            // of calls from trunks, made of them by index
+	damaged      map[parsedKey]error // what could not be read
+}
+
+// source is a network whose calls come from a trunk.
+type source struct {
+	network netip.Prefix
+	trunk   engine.Trunk
 }
 
 func newRoutes() *routes {
 	return &routes{
+		trunks:       map[[2]string]engine.Trunk{},
 		applications: map[[2]string]engine.Application{}, exact: map[string]engine.Number{},
 		prefix: map[string]engine.Number{}, damaged: map[parsedKey]error{},
 	}
 }
 
 func (r *routes) clone() *routes {
-	return &routes{maps.Clone(r.applications), maps.Clone(r.exact), maps.Clone(r.prefix), r.longest, maps.Clone(r.damaged)}
+	return &routes{
+		applications: maps.Clone(r.applications), exact: maps.Clone(r.exact), prefix: maps.Clone(r.prefix), longest: r.longest,
+		trunks: maps.Clone(r.trunks), sources: r.sources, damaged: maps.Clone(r.damaged),
+	}
 }
 
 // NewDirectory reads all numbers and applications, and again when they change, until ctx ends.
 func NewDirectory(ctx context.Context, store Store) (*Directory, error) {
 	d := &Directory{store: store}
 	// The watches stand before the first reading: no change is missed.
-	numbers, applications := store.Watch(ctx, KindNumber), store.Watch(ctx, KindApplication)
+	numbers, applications, trunks := store.Watch(ctx, KindNumber), store.Watch(ctx, KindApplication), store.Watch(ctx, KindTrunk)
 	if err := d.load(ctx); err != nil {
 		return nil, err
 	}
-	go d.refresh(ctx, numbers, applications)
+	go d.refresh(ctx, numbers, applications, trunks)
 	return d, nil
 }
 
@@ -93,14 +107,60 @@ func (d *Directory) Application(_ context.Context, project, id string) (engine.A
 	return a, ok
 }
 
+// Trunk implements engine.Directory. Trunks are tried in the order in which they were made.
+func (d *Directory) Trunk(_ context.Context, project, id, number string) (engine.Trunk, *engine.Error) {
+	return engine.PickTrunk(d.now.Load().trunksOf(project), id, number)
+}
+
+// TrunkFrom implements engine.Directory: the narrowest network wins.
+func (d *Directory) TrunkFrom(_ context.Context, from netip.Addr) (engine.Trunk, bool) {
+	from = from.Unmap()
+	for _, s := range d.now.Load().sources {
+		if s.network.Contains(from) {
+			return s.trunk, true
+		}
+	}
+	return engine.Trunk{}, false
+}
+
+func (r *routes) trunksOf(project string) []engine.Trunk {
+	var list []engine.Trunk
+	for key, t := range r.trunks {
+		if key[0] == project {
+			list = append(list, t)
+		}
+	}
+	slices.SortFunc(list, func(a, b engine.Trunk) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
+
+// index makes sources of the trunks, narrow networks first.
+func (r *routes) index() {
+	r.sources = nil
+	for _, t := range r.trunks {
+		for _, s := range t.AllowedIPs {
+			if p, err := engine.ParseNetwork(s); err == nil {
+				r.sources = append(r.sources, source{p, t})
+			}
+		}
+	}
+	slices.SortFunc(r.sources, func(a, b source) int {
+		if a.network.Bits() != b.network.Bits() {
+			return b.network.Bits() - a.network.Bits()
+		}
+		return strings.Compare(a.trunk.ID, b.trunk.ID)
+	})
+}
+
 // refresh ends with ctx. It spends no more than a fifth of its time reading, however many changes there are.
-func (d *Directory) refresh(ctx context.Context, numbers, applications <-chan struct{}) {
+func (d *Directory) refresh(ctx context.Context, numbers, applications, trunks <-chan struct{}) {
 	const retry = 500 * time.Millisecond // before a reading that failed is tried again
 	var again <-chan time.Time
 	for {
 		select {
 		case <-numbers:
 		case <-applications:
+		case <-trunks:
 		case <-again:
 		case <-ctx.Done():
 			return
@@ -124,7 +184,7 @@ func (d *Directory) load(ctx context.Context) error {
 	defer d.loading.Unlock()
 	r := newRoutes()
 	all := map[parsedKey]parsed{}
-	for _, kind := range []Kind{KindApplication, KindNumber} {
+	for _, kind := range []Kind{KindApplication, KindNumber, KindTrunk} {
 		err := each(ctx, d.store, kind, func(it Item) {
 			key := parsedKey{kind, it.Project, it.ID}
 			p, ok := d.parsed[key]
@@ -139,6 +199,7 @@ func (d *Directory) load(ctx context.Context) error {
 		}
 	}
 	d.parsed = all
+	r.index()
 	d.now.Store(r)
 	return nil
 }
@@ -150,10 +211,14 @@ func (d *Directory) Damaged() error {
 
 func parse(it Item) parsed {
 	p := parsed{value: it.Value}
-	if it.Kind == KindApplication {
+	switch it.Kind {
+	case KindApplication:
 		p.err = json.Unmarshal(it.Value, &p.application)
 		p.application.ID, p.application.ProjectID = it.ID, it.Project
-	} else {
+	case KindTrunk:
+		p.err = json.Unmarshal(it.Value, &p.trunk)
+		p.trunk.ID, p.trunk.ProjectID = it.ID, it.Project
+	default:
 		p.err = json.Unmarshal(it.Value, &p.number)
 		p.number.ID, p.number.ProjectID = it.ID, it.Project
 	}
@@ -170,6 +235,8 @@ func (r *routes) add(key parsedKey, p *parsed) {
 		r.damaged[key] = p.err
 	case key.kind == KindApplication:
 		r.applications[[2]string{key.project, key.id}] = p.application
+	case key.kind == KindTrunk:
+		r.trunks[[2]string{key.project, key.id}] = p.trunk
 	case isPrefix:
 		r.prefix[prefix] = p.number
 		r.longest = max(r.longest, len(prefix))
@@ -181,9 +248,14 @@ func (r *routes) add(key parsedKey, p *parsed) {
 // remove takes out what add put in, unless another item has its place by now.
 func (r *routes) remove(key parsedKey, p *parsed) {
 	delete(r.damaged, key)
-	if key.kind == KindApplication {
+	switch key.kind {
+	case KindApplication:
 		delete(r.applications, [2]string{key.project, key.id})
 		return
+	case KindTrunk:
+		delete(r.trunks, [2]string{key.project, key.id})
+		return
+	default: // a number
 	}
 	if prefix, ok := strings.CutSuffix(p.number.Number, "*"); ok && r.prefix[prefix].ID == key.id {
 		delete(r.prefix, prefix)
@@ -262,7 +334,9 @@ func keysOf(items []Item) []parsedKey {
 // learn reads the items that were written, and them alone. If that fails the directory learns from its watch: what was
 // written is written.
 func (d *Directory) learn(ctx context.Context, keys []parsedKey) {
-	keys = slices.DeleteFunc(keys, func(k parsedKey) bool { return k.kind != KindNumber && k.kind != KindApplication })
+	keys = slices.DeleteFunc(keys, func(k parsedKey) bool {
+		return k.kind != KindNumber && k.kind != KindApplication && k.kind != KindTrunk
+	})
 	if len(keys) == 0 {
 		return
 	}
@@ -284,5 +358,6 @@ func (d *Directory) learn(ctx context.Context, keys []parsedKey) {
 			d.parsed[key] = p
 		}
 	}
+	r.index()
 	d.now.Store(r)
 }

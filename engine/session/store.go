@@ -25,6 +25,7 @@ const (
 	KindApplication Kind = "application" // engine.Application
 	KindSecret      Kind = "secret"      // random bytes that nodes share: see Secret
 	KindNumber      Kind = "number"      // engine.Number
+	KindTrunk       Kind = "trunk"       // engine.Trunk
 	KindDelivery    Kind = "delivery"    // a webhook delivery, for looking at
 	KindOutbox      Kind = "outbox"      // what a node still has to deliver
 	KindIdempotency Kind = "idempotency" // answers to Idempotency-Key

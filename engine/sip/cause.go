@@ -228,6 +228,8 @@ func statusOfCode(code engine.Code) int {
 	switch code {
 	case engine.CodeNoRoute, engine.CodeNotFound, engine.CodeCallNotFound:
 		return 404
+	case engine.CodeDestinationDenied:
+		return 403
 	case engine.CodeCapacity, engine.CodeDraining:
 		return 503
 	case engine.CodeValidation:

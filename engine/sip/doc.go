@@ -25,14 +25,16 @@
 //	RFC 3261  SIP                  yes: UAS and UAC over UDP and TCP, forked 2xx, strict and loose routes, 3xx;
 //	                               no: proxy, registrar, TLS, S/MIME, multipart bodies
 //	RFC 3262  100rel, PRACK        no: not offered, 420 if required
-//	RFC 3263  finding servers      partly: A and AAAA, no NAPTR and SRV
+//	RFC 2782  SRV                  the order of a trunk's targets: priority and weight
+//	RFC 3263  finding servers      partly: A and AAAA, no NAPTR and SRV; a trunk's next target when one does not answer
 //	RFC 3264  offer/answer         yes: one audio stream, others refused with port 0
 //	RFC 3311  UPDATE               yes in; out without a session description
 //	RFC 3323  privacy              partly: anonymous From when the caller has no address
+//	RFC 3325  asserted identity    yes, out, on trunks: P-Asserted-Identity, or Remote-Party-ID
 //	RFC 3326  Reason               yes, both ways, SIP and Q.850
 //	RFC 3398  ISUP mapping         yes: causes, both ways
 //	RFC 3515  REFER                no: 405
-//	RFC 3551  RTP/AVP              yes: PCMU and PCMA, static numbers without rtpmap
+//	RFC 3551  RTP/AVP              yes: PCMU, PCMA and G722, static numbers without rtpmap
 //	RFC 3605  a=rtcp               yes, read
 //	RFC 3960  early media          yes: per To-tag, the last description wins
 //	RFC 4028  session timers       yes: UAC and UAS, either refresher, 422

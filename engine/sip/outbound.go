@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +41,10 @@ type outbound struct {
 	answered  map[string]bool // digest challenges
 	cancelled bool
 
+	from     engine.Address
+	trunk    *trunkCall // nil: none
+	identity sip.Header // of the caller, on a trunk; nil: none
+
 	contacts  []sip.Uri // of a redirection, best first, still to be tried
 	visited   []string
 	redirects int
@@ -52,7 +55,7 @@ func (d *Door) Dial(_ context.Context, out engine.Outgoing) (engine.Leg, error) 
 	if err := checkHeaders(out.Headers); err != nil {
 		return nil, err
 	}
-	target, err := dialTarget(out.To)
+	target, trunk, err := whereTo(&out)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +76,7 @@ func (d *Door) Dial(_ context.Context, out engine.Outgoing) (engine.Leg, error) 
 	s.RemoteTarget = target.String()
 	s.Media = MediaState{SessionID: newSDPSession(), Version: 1, Codecs: slices.Clone(out.Codecs)}
 	l.out = &outbound{
-		target: target, headers: out.Headers, expires: d.sessionExpires(), minSE: d.minSE(),
+		target: target, trunk: trunk, headers: out.Headers, expires: d.sessionExpires(), minSE: d.minSE(),
 		visited: []string{target.String()},
 	}
 	d.follow(l.callID, l.trail)
@@ -102,75 +105,46 @@ func newCallID(key string) string {
 	return key + "-" + rand.Text()
 }
 
-// dialTarget is the Request-URI for an address.
-func dialTarget(to engine.Address) (sip.Uri, error) {
-	var u sip.Uri
-	switch to.Scheme() {
-	case "sip":
-	case "sips":
-		return u, engine.Errorf(engine.CodeNoRoute, "this node does not speak SIP over TLS: dial sip:")
-	default:
-		return u, engine.Errorf(engine.CodeNoRoute, "SIP cannot dial %q without a trunk", to.URI)
-	}
-	if err := sip.ParseUri(to.URI, &u); err != nil || u.Host == "" || !cleanURI(to.URI) {
-		return u, engine.Invalid("/to", "%q is no SIP URI: write sip:user@host", to.URI)
-	}
-	u.Headers = nil // headers of a URI are not ours to obey
-	u.UriParams = u.UriParams.Clone()
-	u.UriParams.Remove("method")
-	return u, nil
-}
-
-// escape makes a display name fit between quotes.
-func escape(name string) string {
-	q := quote(sanitize(name))
-	return q[1 : len(q)-1]
-}
-
-// from is our From for the caller: his own SIP URI, or his number or name at our address.
-func (l *Leg) from(a engine.Address, local sip.Uri) string {
-	uri := sip.Uri{Scheme: "sip", Host: local.Host, Port: local.Port}
-	switch a.Scheme() {
-	case "sip", "sips":
-		var u sip.Uri
-		if err := sip.ParseUri(a.URI, &u); err == nil && u.Host != "" {
-			u.Headers = nil
-			uri = u
-		}
-	case "tel":
-		uri.User = a.User()
-		uri.UriParams = sip.HeaderParams{{K: "user", V: "phone"}}
-	case "client":
-		uri.User = url.PathEscape(a.User())
-	}
-	if a.URI == "" || uri.Host == "" || !cleanURI(uri.String()) {
-		uri = sip.Uri{Scheme: "sip", User: "anonymous", Host: "anonymous.invalid"} // RFC 3323 4.1.1.3
-	}
-	l.state.LocalUser = contactUser(uri.User)
-	v, _ := withoutTag(escape(a.Name), uri, nil)
-	return v
-}
-
 // start sends the first INVITE when the target's address is known.
 func (l *Leg) start(from engine.Address) {
-	l.resolve(l.out.target, func(to transaction.Target, err error) {
-		if l.out == nil || l.phase() == ended {
+	l.out.from = from
+	l.seek(l.out.target)
+}
+
+// seek invites a target when its address is known.
+func (l *Leg) seek(target sip.Uri) {
+	o := l.out
+	l.resolve(target, func(to transaction.Target, err error) {
+		if l.out != o || l.phase() == ended {
 			return
+		}
+		if err == nil && o.offer.Local == nil {
+			err = l.describe(to)
 		}
 		if err != nil {
 			l.unreachable(err)
 			return
 		}
-		l.state.Local = l.from(from, l.door.layer.Contact(to))
-		m := l.state.Media
-		m.Address = netip.AddrPortFrom(l.door.mediaAddress(to), uint16(l.rtp.Port()))
-		if m, err = m.offer(l.codecs()); err != nil {
-			l.unreachable(err)
-			return
-		}
-		l.state.Media, l.out.offer = m, m
 		l.invite(to)
 	})
+}
+
+// describe makes what every INVITE says of us: who calls, and the offer. They do not change with the target.
+func (l *Leg) describe(to transaction.Target) error {
+	o := l.out
+	if o.trunk == nil {
+		l.state.Local = l.from(o.from, l.door.layer.Contact(to))
+	} else {
+		l.state.Local, o.identity = l.trunkFrom(o.from, l.door.layer.Contact(to))
+	}
+	m := l.state.Media
+	m.Address = netip.AddrPortFrom(l.door.mediaAddress(to), uint16(l.rtp.Port()))
+	m, err := m.offer(l.codecs())
+	if err != nil {
+		return err
+	}
+	l.state.Media, o.offer = m, m
+	return nil
 }
 
 // resolve finds where uri is and goes on in the lane.
@@ -201,6 +175,9 @@ func (l *Leg) invite(to transaction.Target) {
 	req.AppendHeader(sip.NewHeader("Supported", "timer"))
 	req.AppendHeader(o.expires.header())
 	req.AppendHeader(minSEHeader(o.minSE))
+	if o.identity != nil {
+		req.AppendHeader(o.identity)
+	}
 	appendHeaders(req, o.headers)
 	l.setBody(req, o.offer.Local)
 	if err := l.auth.authorize(req); err != nil {
@@ -213,12 +190,22 @@ func (l *Leg) invite(to transaction.Target) {
 		return
 	}
 	o.request, o.client = req, client
+	l.awaitTarget()
 }
 
 // inviteResult takes what comes of the INVITE.
 func (l *Leg) inviteResult(req *sip.Request, res *sip.Response, err error) {
-	switch o := l.out; {
-	case o == nil || o.request != nil && o.request != req:
+	o := l.out
+	if o == nil || o.request != nil && o.request != req {
+		if err == nil && res.IsSuccess() { // a target that was given up answers after all
+			l.endFork(res)
+		}
+		return
+	}
+	if o.trunk != nil {
+		l.stopTimer() // it says something
+	}
+	switch {
 	case err != nil:
 		l.unreachable(err)
 	case res.IsProvisional():
@@ -400,6 +387,8 @@ func (l *Leg) refused(res *sip.Response) {
 		}
 	case again && res.StatusCode < 600 && l.redirect():
 		return
+	case again && failsOver(res.StatusCode) && l.nextTarget():
+		return
 	}
 	if o.cancelled {
 		l.out = nil
@@ -419,6 +408,9 @@ func (l *Leg) failed(c engine.Cause) {
 // unreachable is an INVITE that could not be sent or got no final response.
 func (l *Leg) unreachable(err error) {
 	if !l.out.cancelled && errors.Is(err, transaction.ErrTimeout) && l.redirect() {
+		return
+	}
+	if l.nextTarget() {
 		return
 	}
 	l.log.Info("outbound call failed", "error", err)

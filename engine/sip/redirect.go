@@ -58,15 +58,7 @@ func (l *Leg) redirect() bool {
 		o.redirects++
 		o.visited = append(o.visited, target.String())
 		o.target, o.client, o.answered = target, nil, nil
-		l.resolve(target, func(to transaction.Target, err error) {
-			switch {
-			case l.out != o || l.phase() == ended:
-			case err != nil:
-				l.unreachable(err)
-			default:
-				l.invite(to)
-			}
-		})
+		l.seek(target)
 		return true
 	}
 	return false
