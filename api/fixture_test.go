@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -208,6 +209,12 @@ func newFixture(tb testing.TB, change ...func(*api.Options)) *fixture {
 		Commander: f.commander, Store: store, Log: f.log, Keys: f.keys, Version: "test", ValidateResponses: true,
 		Logger:    slog.New(slog.NewTextHandler(f.logs, nil)),
 		Redeliver: func(context.Context, string, string) error { return nil }, Recordings: &cabinet{},
+		CheckTarget: func(uri string) error {
+			if strings.Contains(uri, "@") {
+				return errors.New("has a user")
+			}
+			return nil
+		},
 		Nodes: func() []api.Node {
 			return []api.Node{{Name: "n1", State: api.Active, Version: "test", StartedAt: time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)}}
 		},

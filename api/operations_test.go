@@ -27,6 +27,7 @@ func TestEveryOperation(t *testing.T) {
 	deliveries(t, f)
 	keys(t, f)
 	tokens(t, f)
+	trunks(t, f)
 	timeline(t, f)
 	if r := f.ok("GET", "/v1/nodes", ""); !strings.Contains(string(r.body), `"name":"n1"`) {
 		t.Errorf("%s", r.body)
@@ -38,6 +39,51 @@ func TestEveryOperation(t *testing.T) {
 			}
 		}
 	}
+}
+
+// trunks: a password is kept, and never shown; what nobody can dial through is refused.
+func trunks(t *testing.T, f *fixture) {
+	t.Helper()
+	r := f.ok("POST", "/v1/trunks", `{"name":"carrier","targets":[{"uri":"sip:sbc.example.com","priority":1}],"auth":{"username":"u","password":"s3cret"},
+		"destinations":["+49*"],"allowed_ips":["192.0.2.0/24"],"max_calls":3}`)
+	path := r.header.Get("Location")
+	var made api.Trunk
+	r.json(t, &made)
+	if path != "/v1/trunks/"+made.ID || made.Auth.Username != "u" || made.ProjectID != "prj_default" || strings.Contains(string(r.body), "s3cret") {
+		t.Errorf("%s %s", path, r.body)
+	}
+	kept := func() (v api.Trunk) {
+		item, err := f.store.Get(context.Background(), session.KindTrunk, "prj_default", made.ID)
+		if err == nil {
+			err = json.Unmarshal(item.Value, &v)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	f.ok("PATCH", path, `{"auth":{"username":"v"},"max_calls":null}`)
+	if k := kept(); k.Auth.Username != "v" || k.Auth.Password != "s3cret" || k.MaxCalls != 0 || k.Destinations[0] != "+49*" {
+		t.Errorf("%+v %+v", k, k.Auth)
+	}
+	for _, path := range []string{path, "/v1/trunks"} {
+		if r := f.ok("GET", path, ""); strings.Contains(string(r.body), "s3cret") || !strings.Contains(string(r.body), made.ID) {
+			t.Errorf("%s", r.body)
+		}
+	}
+	for body, pointer := range map[string]string{
+		`{"name":"x","targets":[{"uri":"sip:a@b"}],"destinations":["*"]}`:                       "/targets/0/uri",
+		`{"name":"x","targets":[],"destinations":["*"]}`:                                        "/targets",
+		`{"name":"x","targets":[{"uri":"sip:b"}],"destinations":[]}`:                            "/destinations",
+		`{"name":"x","targets":[{"uri":"sip:b"}],"destinations":["*"],"allowed_ips":["x"]}`:     "/allowed_ips/0",
+		`{"name":"x","targets":[{"uri":"sip:b"}],"destinations":["*"],"auth":{"username":"u"}}`: "/auth/password",
+	} {
+		if p := f.refused(f.do("POST", "/v1/trunks", body), 422, engine.CodeValidation); len(p.Errors) == 0 || p.Errors[0].Pointer != pointer {
+			t.Errorf("%s: %+v", body, p)
+		}
+	}
+	f.ok("DELETE", path, "")
+	f.refused(f.do("GET", path, ""), 404, engine.CodeNotFound)
 }
 
 // timeline joins what the engine noted with the events of the log and the tries of the deliveries, in order and page by page.

@@ -54,6 +54,8 @@ type Options struct {
 	Redeliver func(ctx context.Context, project, deliveryID string) error
 	// Nodes are the processes that run calls; nil: none is shown.
 	Nodes func() []Node
+	// CheckTarget refuses what is no address of a SIP server; nil: nothing is refused.
+	CheckTarget func(uri string) error
 	// CheckURL refuses URLs that customers may not give us; nil: by the rules of package egress.
 	CheckURL func(rawURL string, schemes ...string) error
 	Logger   *slog.Logger // nil: nothing is logged

@@ -114,6 +114,10 @@ var table = [...]Doc{
 		"No way leads to the address: its scheme is not served here, or no trunk takes the number.",
 	},
 	{
+		engine.CodeDestinationDenied, http.StatusForbidden, "The number may not be dialled",
+		"No trunk's `destinations` name the number or a prefix of it. Add it to a trunk if calls to it are meant to be possible.",
+	},
+	{
 		engine.CodeMediaUnavailable, http.StatusUnprocessableEntity, "The audio could not be had",
 		"The file is not there, is too large, is no audio that we read, or its server did not answer or is not one that we may ask.",
 	},

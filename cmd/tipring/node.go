@@ -260,7 +260,7 @@ func (n *node) openCalls(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	dialers := map[string]engine.Dialer{"sip": n.door}
+	dialers := map[string]engine.Dialer{"sip": n.door, "tel": n.door}
 	if n.pages != nil {
 		dialers["client"] = n.pages
 	}
@@ -339,7 +339,7 @@ func (n *node) openAPI(context.Context) error {
 	})
 	o := api.Options{
 		Commander: n.engine, Store: n.directory.Fresh(n.store), Log: n.log, Keys: n.keys, Stream: n.stream, CheckURL: n.egress.Check,
-		Redeliver: n.webhooks.Redeliver, Nodes: n.nodes, Recordings: recordingFiles{n.recordings},
+		Redeliver: n.webhooks.Redeliver, Nodes: n.nodes, CheckTarget: checkTarget, Recordings: recordingFiles{n.recordings},
 		Logger: n.logger, Version: versionText(), Rate: n.config.APIRate, Origins: n.config.APIOrigins,
 		AllowPrivateURLs: n.config.AllowPrivateURLs, Tokens: n.tokens,
 	}
@@ -355,6 +355,11 @@ func (n *node) openAPI(context.Context) error {
 	}
 	n.serveHTTP("http", server.HTTPServer(n.http.Addr().String()), n.http, n.stream.Close)
 	return nil
+}
+
+func checkTarget(uri string) error {
+	_, err := sip.ParseTarget(uri)
+	return err
 }
 
 // serveHTTP serves until close, which lets requests end for a few seconds. before is run first then.
