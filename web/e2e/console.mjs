@@ -57,7 +57,7 @@ const places = [
   ['overview', '#/'], ['calls', '#/calls'], ['calls-none', '#/calls?q=nobody'], ['call-top', `#/calls/${call}`], ['call', `#/calls/${call}`], ['ladder', `#/calls/${call}?tab=ladder`],
   ['quality', `#/calls/${call}?tab=quality`], ['recordings', `#/calls/${call}?tab=recordings`], ['raw', `#/calls/${call}?tab=raw`],
   ['conferences', '#/conferences'], ['events', '#/events'], ['webhooks', '#/webhooks'], ['setup', '#/setup'], ['numbers', '#/setup?tab=numbers'],
-  ['keys', '#/setup?tab=keys'], ['nodes', '#/nodes'], ['api', '#/api?op=createCall'], ['lost', '#/nowhere'],
+  ['trunks', '#/setup?tab=trunks'], ['keys', '#/setup?tab=keys'], ['nodes', '#/nodes'], ['api', '#/api?op=createCall'], ['lost', '#/nowhere'],
 ];
 
 for (const [theme, width, height] of [['light', 1280, 860], ['dark', 1280, 860], ['light', 375, 740], ['dark', 375, 740]]) {

@@ -12,6 +12,7 @@ export type Delivery = Schemas['WebhookDelivery'];
 export type Application = Schemas['Application'];
 export type PhoneNumber = Schemas['Number'];
 export type Key = Schemas['Key'];
+export type Trunk = Schemas['Trunk'];
 export type Node = Schemas['Node'];
 export type Entry = Schemas['TimelineEntry'];
 export type Quality = Schemas['MediaQuality'];
