@@ -33,9 +33,14 @@ type Trunk struct {
 	MaxCalls       int      `json:"max_calls,omitempty"`        // at once, in and out; 0: no limit
 	CallsPerSecond float64  `json:"calls_per_second,omitempty"` // that are begun, with bursts of as many; 0: no limit
 	// FailoverMS is how long a target may say nothing to an INVITE before the next is asked; 0: 4000.
-	FailoverMS int    `json:"failover_ms,omitempty"`
-	CreatedAt  string `json:"created_at,omitempty"` // RFC 3339
-	UpdatedAt  string `json:"updated_at,omitempty"`
+	FailoverMS int `json:"failover_ms,omitempty"`
+	// PingS is how often its targets are asked whether they are there, by OPTIONS; 0: 30 s, -1: never.
+	PingS int `json:"ping_s,omitempty"`
+	// Register says that the trunk knows where we are by our registration, for calls to us.
+	Register  bool         `json:"register,omitempty"`
+	Status    *TrunkStatus `json:"status,omitempty"`     // as the API shows it; it is not kept
+	CreatedAt string       `json:"created_at,omitempty"` // RFC 3339
+	UpdatedAt string       `json:"updated_at,omitempty"`
 }
 
 // A TrunkTarget is one address of a trunk. Those of the lowest priority are asked first, in an order that their weights make

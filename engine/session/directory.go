@@ -107,6 +107,9 @@ func (d *Directory) Application(_ context.Context, project, id string) (engine.A
 	return a, ok
 }
 
+// Trunks are all trunks, of all projects.
+func (d *Directory) Trunks() []engine.Trunk { return slices.Collect(maps.Values(d.now.Load().trunks)) }
+
 // Trunk implements engine.Directory. Trunks are tried in the order in which they were made.
 func (d *Directory) Trunk(_ context.Context, project, id, number string) (engine.Trunk, *engine.Error) {
 	return engine.PickTrunk(d.now.Load().trunksOf(project), id, number)

@@ -23,7 +23,7 @@
 // What we do of the RFCs:
 //
 //	RFC 3261  SIP                  yes: UAS and UAC over UDP and TCP, forked 2xx, strict and loose routes, 3xx;
-//	                               no: proxy, registrar, TLS, S/MIME, multipart bodies
+//	                               REGISTER and OPTIONS to trunks; no: proxy, registrar, TLS, S/MIME, multipart bodies
 //	RFC 3262  100rel, PRACK        no: not offered, 420 if required
 //	RFC 2782  SRV                  the order of a trunk's targets: priority and weight
 //	RFC 3263  finding servers      partly: A and AAAA, no NAPTR and SRV; a trunk's next target when one does not answer

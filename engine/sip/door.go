@@ -37,8 +37,10 @@ type Options struct {
 	SessionExpires time.Duration // session interval that we ask for; default 1800 s (RFC 4028 4)
 	MinSE          time.Duration // shortest that we accept; default 90 s
 	MaxRedirects   int           // hops of 3xx that an outbound call follows; default 3, negative: none
-	Trail          bool          // legs tell the trails of their calls what is sent and received
-	Log            *slog.Logger  // default: discards
+	// TrunkChanged is told what happened to a trunk that is watched; it must not block.
+	TrunkChanged func(t engine.Trunk, change engine.TrunkChange, data map[string]any)
+	Trail        bool         // legs tell the trails of their calls what is sent and received
+	Log          *slog.Logger // default: discards
 }
 
 // Door is the SIP user agent of a node: inbound calls go to Options.Accept, outbound ones are made by Dial. It
@@ -48,6 +50,8 @@ type Door struct {
 	layer *transaction.Layer
 	log   *slog.Logger
 	stats counters
+
+	watches trunkWatches
 
 	mu     sync.Mutex                   // guards what follows, for lines
 	legs   map[string][]*Leg            // by Call-ID; more than one if we call ourselves
@@ -98,6 +102,7 @@ func New(o Options) (*Door, error) {
 	d := &Door{
 		o: o, layer: o.Layer, log: o.Log, legs: make(map[string][]*Leg), traced: make(map[string][]*engine.Tracing),
 	}
+	d.watches.live = make(map[string]*trunkWatch)
 	if o.Trail {
 		o.Layer.Watch(d.trace)
 	}
@@ -107,7 +112,18 @@ func New(o Options) (*Door, error) {
 // Serve reads SIP until ctx ends (nil) or the layer fails (its error). Calls that live then end without a message to
 // the far end: whoever stops in order hangs up first.
 func (d *Door) Serve(ctx context.Context) error {
-	err := d.layer.Serve(ctx, d)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // registrations are taken back before the sockets close
+	defer stop()
+	go func() { // ends with ctx, or when the layer has failed
+		select {
+		case <-ctx.Done():
+		case <-serving.Done():
+		}
+		d.stopWatching()
+		stop()
+	}()
+	err := d.layer.Serve(serving, d)
+	stop()
 	d.mu.Lock()
 	d.closed = true
 	var left []*Leg

@@ -55,7 +55,7 @@ func (d *Door) Dial(_ context.Context, out engine.Outgoing) (engine.Leg, error) 
 	if err := checkHeaders(out.Headers); err != nil {
 		return nil, err
 	}
-	target, trunk, err := whereTo(&out)
+	target, trunk, err := d.whereTo(&out)
 	if err != nil {
 		return nil, err
 	}

@@ -9,12 +9,12 @@ import (
 )
 
 // whereTo is the Request-URI for what is dialled. A trunk completes the call that is dialled through it.
-func whereTo(out *engine.Outgoing) (target sip.Uri, trunk *trunkCall, err error) {
+func (d *Door) whereTo(out *engine.Outgoing) (target sip.Uri, trunk *trunkCall, err error) {
 	if out.Trunk == nil {
 		target, err = dialTarget(out.To)
 		return target, nil, err
 	}
-	if trunk, err = newTrunkCall(out.Trunk, out.To.User()); err != nil {
+	if trunk, err = d.newTrunkCall(out.Trunk, out.To.User()); err != nil {
 		return target, nil, err
 	}
 	target, trunk.targets = trunk.targets[0], trunk.targets[1:]

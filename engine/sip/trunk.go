@@ -23,12 +23,16 @@ type trunkCall struct {
 }
 
 // newTrunkCall makes the Request-URIs of a number, in the order in which they are tried.
-func newTrunkCall(t *engine.Trunk, number string) (*trunkCall, error) {
+func (d *Door) newTrunkCall(t *engine.Trunk, number string) (*trunkCall, error) {
 	c := &trunkCall{trunk: t, failover: time.Duration(t.FailoverMS) * time.Millisecond}
 	if c.failover <= 0 {
 		c.failover = defaultFailover
 	}
-	for _, target := range orderTargets(t.Targets, rand.IntN) {
+	order := orderTargets(t.Targets, rand.IntN)
+	slices.SortStableFunc(order, func(a, b engine.TrunkTarget) int { // what is down comes last
+		return cmp.Compare(btoi(d.down(t.ID, a.URI)), btoi(d.down(t.ID, b.URI)))
+	})
+	for _, target := range order {
 		uri, err := ParseTarget(target.URI)
 		if err != nil {
 			return nil, engine.Errorf(engine.CodeNoRoute, "the trunk %s has the target %q: %v", t.Name, target.URI, err)
@@ -76,6 +80,13 @@ func orderTargets(targets []engine.TrunkTarget, below func(n int) int) []engine.
 		rest = slices.Delete(rest, at, at+1)
 	}
 	return out
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func formatNumber(number, format string) string {
