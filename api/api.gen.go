@@ -527,6 +527,8 @@ type ErrorCode = engine.Code
 // | `conference.participant.speaking_started`, `conference.participant.speaking_stopped` | somebody begins or ends to talk | `participant` |
 // | `conference.playback.started`, `conference.playback.completed`, `conference.playback.failed`, `conference.playback.stopped` | something is played to all, or to one | `url`, `participant`, `reason`, `played_ms`; `code`, `detail` |
 // | `conference.recording.started`, `conference.recording.paused`, `conference.recording.resumed`, `conference.recording.saved`, `conference.recording.failed` | the mix, or a participant, is recorded | `recording`, `reason`, `code`, `detail` |
+// | `trunk.up`, `trunk.down` | a target of a trunk answers again, or no more | `trunk_id`, `name`, `target`, `sip_status`, `detail` |
+// | `trunk.registered`, `trunk.registration_failed` | a trunk registers us, or does not | `trunk_id`, `name`, `sip_status`, `detail` |
 // | `webhook_endpoint.disabled` | a webhook answered 410 and gets nothing any more | |
 type Event = engine.Event
 
@@ -997,6 +999,9 @@ type StopRecording = engine.StopRecording
 // StopRecordingInstruction The action `stop_recording` in a list.
 type StopRecordingInstruction = engine.Instruction
 
+// TargetStatus How a target of a trunk is.
+type TargetStatus = engine.TargetStatus
+
 // Timeline defines model for Timeline.
 type Timeline struct {
 	Data []TimelineEntry `json:"data"`
@@ -1058,6 +1063,8 @@ type TimelineEntry struct {
 	// | `conference.participant.speaking_started`, `conference.participant.speaking_stopped` | somebody begins or ends to talk | `participant` |
 	// | `conference.playback.started`, `conference.playback.completed`, `conference.playback.failed`, `conference.playback.stopped` | something is played to all, or to one | `url`, `participant`, `reason`, `played_ms`; `code`, `detail` |
 	// | `conference.recording.started`, `conference.recording.paused`, `conference.recording.resumed`, `conference.recording.saved`, `conference.recording.failed` | the mix, or a participant, is recorded | `recording`, `reason`, `code`, `detail` |
+	// | `trunk.up`, `trunk.down` | a target of a trunk answers again, or no more | `trunk_id`, `name`, `target`, `sip_status`, `detail` |
+	// | `trunk.registered`, `trunk.registration_failed` | a trunk registers us, or does not | `trunk_id`, `name`, `sip_status`, `detail` |
 	// | `webhook_endpoint.disabled` | a webhook answered 410 and gets nothing any more | |
 	Event *Event `json:"event,omitempty"`
 
@@ -1139,6 +1146,9 @@ type TrunkList struct {
 	// NextCursor Pass it as `after` to get the next page.
 	NextCursor *string `json:"next_cursor,omitempty"`
 }
+
+// TrunkStatus How a trunk is, as this node sees it.
+type TrunkStatus = engine.TrunkStatus
 
 // TrunkTarget One address of a trunk.
 type TrunkTarget = engine.TrunkTarget

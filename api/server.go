@@ -54,6 +54,8 @@ type Options struct {
 	Redeliver func(ctx context.Context, project, deliveryID string) error
 	// Nodes are the processes that run calls; nil: none is shown.
 	Nodes func() []Node
+	// TrunkStatus is how a trunk is now; nil: it is not shown.
+	TrunkStatus func(t Trunk) *engine.TrunkStatus
 	// CheckTarget refuses what is no address of a SIP server; nil: nothing is refused.
 	CheckTarget func(uri string) error
 	// CheckURL refuses URLs that customers may not give us; nil: by the rules of package egress.

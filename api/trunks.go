@@ -16,7 +16,7 @@ func (h *handlers) ListTrunks(ctx context.Context, r ListTrunksRequestObject) (L
 		return nil, err
 	}
 	for i := range trunks {
-		trunks[i] = shown(trunks[i])
+		trunks[i] = h.shown(trunks[i])
 	}
 	return ListTrunks200JSONResponse{Data: trunks, HasMore: next != "", NextCursor: optional(next)}, nil
 }
@@ -30,14 +30,14 @@ func (h *handlers) CreateTrunk(ctx context.Context, r CreateTrunkRequestObject) 
 		return nil, err
 	}
 	return CreateTrunk201JSONResponse{
-		Body: shown(t), Headers: CreateTrunk201ResponseHeaders{Location: optional("/v1/trunks/" + t.ID)},
+		Body: h.shown(t), Headers: CreateTrunk201ResponseHeaders{Location: optional("/v1/trunks/" + t.ID)},
 	}, nil
 }
 
 // GetTrunk implements StrictServerInterface.
 func (h *handlers) GetTrunk(ctx context.Context, r GetTrunkRequestObject) (GetTrunkResponseObject, error) {
 	t, err := load[Trunk](ctx, h, session.KindTrunk, r.TrunkID)
-	return GetTrunk200JSONResponse(shown(t)), err
+	return GetTrunk200JSONResponse(h.shown(t)), err
 }
 
 // UpdateTrunk implements StrictServerInterface.
@@ -59,7 +59,7 @@ func (h *handlers) UpdateTrunk(ctx context.Context, r UpdateTrunkRequestObject) 
 	if err := h.storeTrunk(ctx, h.Store.Put, t); err != nil {
 		return nil, err
 	}
-	return UpdateTrunk200JSONResponse(shown(t)), nil
+	return UpdateTrunk200JSONResponse(h.shown(t)), nil
 }
 
 // DeleteTrunk implements StrictServerInterface.
@@ -73,8 +73,11 @@ func (h *handlers) DeleteTrunk(ctx context.Context, r DeleteTrunkRequestObject) 
 	return DeleteTrunk204Response{}, nil
 }
 
-// shown is a trunk without its password.
-func shown(t Trunk) Trunk {
+// shown is a trunk without its password, and as it is now.
+func (h *handlers) shown(t Trunk) Trunk {
+	if h.TrunkStatus != nil {
+		t.Status = h.TrunkStatus(t)
+	}
 	if t.Auth != nil {
 		t.Auth = &engine.TrunkAuth{Username: t.Auth.Username}
 	}
@@ -102,5 +105,9 @@ func (h *handlers) storeTrunk(ctx context.Context, write func(context.Context, .
 	if err := engine.CheckCodecs(t.Codecs); err != nil {
 		return err
 	}
+	if t.Register && t.Auth == nil {
+		return engine.Invalid("/auth", "is required to register")
+	}
+	t.Status = nil
 	return h.store(ctx, write, session.Item{Kind: session.KindTrunk, ID: t.ID}, t)
 }

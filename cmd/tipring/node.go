@@ -250,6 +250,9 @@ func (n *node) openCalls(ctx context.Context) (err error) {
 	n.door, err = sip.New(sip.Options{
 		Layer: n.layer, Media: n.rtp, MediaAddress: n.mediaAddress(), Codecs: n.config.codecs(),
 		SessionExpires: n.config.SIPSessionExpires, Trail: n.config.CallTimeline, Log: n.logger,
+		TrunkChanged: func(t engine.Trunk, change engine.TrunkChange, data map[string]any) {
+			n.engine.TellTrunk(t, change, data)
+		},
 		Accept: func(in engine.Incoming, leg engine.Leg) error {
 			if _, err := n.engine.Accept(in, leg); err != nil {
 				return err
@@ -339,7 +342,7 @@ func (n *node) openAPI(context.Context) error {
 	})
 	o := api.Options{
 		Commander: n.engine, Store: n.directory.Fresh(n.store), Log: n.log, Keys: n.keys, Stream: n.stream, CheckURL: n.egress.Check,
-		Redeliver: n.webhooks.Redeliver, Nodes: n.nodes, CheckTarget: checkTarget, Recordings: recordingFiles{n.recordings},
+		Redeliver: n.webhooks.Redeliver, Nodes: n.nodes, CheckTarget: checkTarget, TrunkStatus: n.trunkStatus, Recordings: recordingFiles{n.recordings},
 		Logger: n.logger, Version: versionText(), Rate: n.config.APIRate, Origins: n.config.APIOrigins,
 		AllowPrivateURLs: n.config.AllowPrivateURLs, Tokens: n.tokens,
 	}
@@ -355,11 +358,6 @@ func (n *node) openAPI(context.Context) error {
 	}
 	n.serveHTTP("http", server.HTTPServer(n.http.Addr().String()), n.http, n.stream.Close)
 	return nil
-}
-
-func checkTarget(uri string) error {
-	_, err := sip.ParseTarget(uri)
-	return err
 }
 
 // serveHTTP serves until close, which lets requests end for a few seconds. before is run first then.
@@ -391,6 +389,7 @@ func (n *node) start(context.Context) error {
 	n.background("webhooks", n.webhooks.Run)
 	n.onClose(func() error { n.settleWebhooks(); return n.closeLog(endTimeout) })
 	n.background("sip", n.door.Serve)
+	n.background("trunks", n.watchTrunks)
 	n.serveHTTP("admin", &http.Server{
 		Handler: n.monitor.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug),

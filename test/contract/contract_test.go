@@ -184,7 +184,7 @@ func TestEventTypes(t *testing.T) {
 
 func isEventType(s string) bool {
 	area, rest, ok := strings.Cut(s, ".")
-	return ok && (area == "call" || area == "conference" || area == "webhook_endpoint") && rest != "" &&
+	return ok && (area == "call" || area == "conference" || area == "trunk" || area == "webhook_endpoint") && rest != "" &&
 		strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz_.") == ""
 }
 
