@@ -477,6 +477,9 @@ type DeliveryAttempt struct {
 // DeliveryState `pending` is tried again; `failed` was given up after 24 hours; `dropped` had nowhere to go any more.
 type DeliveryState string
 
+// Diagnosis What would become of a call.
+type Diagnosis = engine.Diagnosis
+
 // Direction Seen from the platform: `inbound` calls came to us, `outbound` calls we made.
 type Direction = engine.Direction
 
@@ -527,6 +530,7 @@ type ErrorCode = engine.Code
 // | `conference.participant.speaking_started`, `conference.participant.speaking_stopped` | somebody begins or ends to talk | `participant` |
 // | `conference.playback.started`, `conference.playback.completed`, `conference.playback.failed`, `conference.playback.stopped` | something is played to all, or to one | `url`, `participant`, `reason`, `played_ms`; `code`, `detail` |
 // | `conference.recording.started`, `conference.recording.paused`, `conference.recording.resumed`, `conference.recording.saved`, `conference.recording.failed` | the mix, or a participant, is recorded | `recording`, `reason`, `code`, `detail` |
+// | `call.rejected` | an INVITE was refused before it was a call; of a flood some are told | `rule`, `sip_status`, `detail`, `from`, `to`, `source`, `sip_call_id`, `trunk_id`, `suppressed` |
 // | `trunk.up`, `trunk.down` | a target of a trunk answers again, or no more | `trunk_id`, `name`, `target`, `sip_status`, `detail` |
 // | `trunk.registered`, `trunk.registration_failed` | a trunk registers us, or does not | `trunk_id`, `name`, `sip_status`, `detail` |
 // | `webhook_endpoint.disabled` | a webhook answered 410 and gets nothing any more | |
@@ -569,6 +573,18 @@ type HoldInstruction = engine.Instruction
 
 // HoldParticipant Puts a participant on hold.
 type HoldParticipant = engine.HoldParticipant
+
+// InboundQuestion A call that might come.
+type InboundQuestion struct {
+	// From Who calls.
+	From *string `json:"from,omitempty"`
+
+	// SourceIP Where the call comes from, to find its trunk.
+	SourceIP *string `json:"source_ip,omitempty"`
+
+	// To The number, or the address, that is called.
+	To string `json:"to"`
+}
 
 // Instruction An action in a list: the parameters of the action, plus `action`. In text parameters `{from_user}`, `{to_user}`, `{from}`, `{to}`,
 // `{call_id}`, `{session_id}` and `{digits}` (of the last gather) stand for the call's own.
@@ -954,6 +970,9 @@ type RingInstruction = engine.Instruction
 // Role What a participant may do. A `monitor` hears all and is heard by nobody; a `coach` hears all and is heard by those only whom he coaches.
 type Role = engine.Role
 
+// Rule Why a call is taken (`number`) or refused.
+type Rule = engine.Rule
+
 // Run Gives the call a list of instructions.
 type Run = engine.Run
 
@@ -1063,6 +1082,7 @@ type TimelineEntry struct {
 	// | `conference.participant.speaking_started`, `conference.participant.speaking_stopped` | somebody begins or ends to talk | `participant` |
 	// | `conference.playback.started`, `conference.playback.completed`, `conference.playback.failed`, `conference.playback.stopped` | something is played to all, or to one | `url`, `participant`, `reason`, `played_ms`; `code`, `detail` |
 	// | `conference.recording.started`, `conference.recording.paused`, `conference.recording.resumed`, `conference.recording.saved`, `conference.recording.failed` | the mix, or a participant, is recorded | `recording`, `reason`, `code`, `detail` |
+	// | `call.rejected` | an INVITE was refused before it was a call; of a flood some are told | `rule`, `sip_status`, `detail`, `from`, `to`, `source`, `sip_call_id`, `trunk_id`, `suppressed` |
 	// | `trunk.up`, `trunk.down` | a target of a trunk answers again, or no more | `trunk_id`, `name`, `target`, `sip_status`, `detail` |
 	// | `trunk.registered`, `trunk.registration_failed` | a trunk registers us, or does not | `trunk_id`, `name`, `sip_status`, `detail` |
 	// | `webhook_endpoint.disabled` | a webhook answered 410 and gets nothing any more | |
@@ -1688,6 +1708,9 @@ type UnholdParticipantJSONRequestBody = UnholdParticipant
 // UnmuteParticipantJSONRequestBody defines body for UnmuteParticipant for application/json ContentType.
 type UnmuteParticipantJSONRequestBody = UnmuteParticipant
 
+// DiagnoseInboundJSONRequestBody defines body for DiagnoseInbound for application/json ContentType.
+type DiagnoseInboundJSONRequestBody = InboundQuestion
+
 // CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
 type CreateKeyJSONRequestBody = KeyCreate
 
@@ -2176,6 +2199,9 @@ type ServerInterface interface {
 	// UnmuteParticipant Let a participant be heard again
 	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/unmute)
 	UnmuteParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID)
+	// DiagnoseInbound Ask what would become of a call
+	// (POST /v1/diagnostics/inbound)
+	DiagnoseInbound(w http.ResponseWriter, r *http.Request)
 	// ListEvents Read or follow all events
 	// (GET /v1/events)
 	ListEvents(w http.ResponseWriter, r *http.Request, params ListEventsParams)
@@ -2632,6 +2658,12 @@ func (_ Unimplemented) UnholdParticipant(w http.ResponseWriter, r *http.Request,
 // UnmuteParticipant Let a participant be heard again
 // (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/unmute)
 func (_ Unimplemented) UnmuteParticipant(w http.ResponseWriter, r *http.Request, conferenceID ConferenceID, callID ParticipantID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DiagnoseInbound Ask what would become of a call
+// (POST /v1/diagnostics/inbound)
+func (_ Unimplemented) DiagnoseInbound(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4901,6 +4933,20 @@ func (siw *ServerInterfaceWrapper) UnmuteParticipant(w http.ResponseWriter, r *h
 	handler.ServeHTTP(w, r)
 }
 
+// DiagnoseInbound operation middleware
+func (siw *ServerInterfaceWrapper) DiagnoseInbound(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DiagnoseInbound(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListEvents operation middleware
 func (siw *ServerInterfaceWrapper) ListEvents(w http.ResponseWriter, r *http.Request) {
 
@@ -6200,6 +6246,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Patch(options.BaseURL+"/v1/numbers/{number_id}", wrapper.UpdateNumber)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/diagnostics/inbound", wrapper.DiagnoseInbound)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/trunks", wrapper.ListTrunks)
@@ -20081,6 +20130,184 @@ func (response UnmuteParticipant504ApplicationProblemPlusJSONResponse) VisitUnmu
 	return err
 }
 
+type DiagnoseInboundRequestObject struct {
+	Body *DiagnoseInboundJSONRequestBody
+}
+
+type DiagnoseInboundResponseObject interface {
+	VisitDiagnoseInboundResponse(w http.ResponseWriter) error
+}
+
+type DiagnoseInbound200JSONResponse Diagnosis
+
+func (response DiagnoseInbound200JSONResponse) VisitDiagnoseInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiagnoseInbound400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DiagnoseInbound400ApplicationProblemPlusJSONResponse) VisitDiagnoseInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiagnoseInbound401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DiagnoseInbound401ApplicationProblemPlusJSONResponse) VisitDiagnoseInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiagnoseInbound403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DiagnoseInbound403ApplicationProblemPlusJSONResponse) VisitDiagnoseInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiagnoseInbound413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response DiagnoseInbound413ApplicationProblemPlusJSONResponse) VisitDiagnoseInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiagnoseInbound415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response DiagnoseInbound415ApplicationProblemPlusJSONResponse) VisitDiagnoseInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiagnoseInbound422ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response DiagnoseInbound422ApplicationProblemPlusJSONResponse) VisitDiagnoseInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiagnoseInbound429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response DiagnoseInbound429ApplicationProblemPlusJSONResponse) VisitDiagnoseInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiagnoseInbound500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response DiagnoseInbound500ApplicationProblemPlusJSONResponse) VisitDiagnoseInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiagnoseInbound503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DiagnoseInbound503ApplicationProblemPlusJSONResponse) VisitDiagnoseInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListEventsRequestObject struct {
 	Params ListEventsParams
 }
@@ -24283,6 +24510,9 @@ type StrictServerInterface interface {
 	// UnmuteParticipant Let a participant be heard again
 	// (POST /v1/conferences/{conference_id}/participants/{call_id}/actions/unmute)
 	UnmuteParticipant(ctx context.Context, request UnmuteParticipantRequestObject) (UnmuteParticipantResponseObject, error)
+	// DiagnoseInbound Ask what would become of a call
+	// (POST /v1/diagnostics/inbound)
+	DiagnoseInbound(ctx context.Context, request DiagnoseInboundRequestObject) (DiagnoseInboundResponseObject, error)
 	// ListEvents Read or follow all events
 	// (GET /v1/events)
 	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
@@ -26503,6 +26733,37 @@ func (sh *strictHandler) UnmuteParticipant(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(UnmuteParticipantResponseObject); ok {
 		if err := validResponse.VisitUnmuteParticipantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DiagnoseInbound operation middleware
+func (sh *strictHandler) DiagnoseInbound(w http.ResponseWriter, r *http.Request) {
+	var request DiagnoseInboundRequestObject
+
+	var body DiagnoseInboundJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DiagnoseInbound(ctx, request.(DiagnoseInboundRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DiagnoseInbound")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DiagnoseInboundResponseObject); ok {
+		if err := validResponse.VisitDiagnoseInboundResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

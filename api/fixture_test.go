@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -209,6 +210,9 @@ func newFixture(tb testing.TB, change ...func(*api.Options)) *fixture {
 		Commander: f.commander, Store: store, Log: f.log, Keys: f.keys, Version: "test", ValidateResponses: true,
 		Logger:    slog.New(slog.NewTextHandler(f.logs, nil)),
 		Redeliver: func(context.Context, string, string) error { return nil }, Recordings: &cabinet{},
+		Diagnose: func(_ context.Context, project, to string, source netip.Addr) engine.Diagnosis {
+			return engine.Diagnosis{Rule: engine.RuleNoNumber, Detail: fmt.Sprint(project, " ", to, " ", source)}
+		},
 		CheckTarget: func(uri string) error {
 			if strings.Contains(uri, "@") {
 				return errors.New("has a user")

@@ -29,6 +29,10 @@ func TestEveryOperation(t *testing.T) {
 	tokens(t, f)
 	trunks(t, f)
 	timeline(t, f)
+	if r := f.ok("POST", "/v1/diagnostics/inbound", `{"to":"+4930","source_ip":"192.0.2.1"}`); !strings.Contains(string(r.body), `"detail":"prj_default +4930 192.0.2.1"`) {
+		t.Errorf("%s", r.body)
+	}
+	f.refused(f.do("POST", "/v1/diagnostics/inbound", `{"to":"+4930","source_ip":"x"}`), 422, engine.CodeValidation)
 	if r := f.ok("GET", "/v1/nodes", ""); !strings.Contains(string(r.body), `"name":"n1"`) {
 		t.Errorf("%s", r.body)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -54,6 +55,8 @@ type Options struct {
 	Redeliver func(ctx context.Context, project, deliveryID string) error
 	// Nodes are the processes that run calls; nil: none is shown.
 	Nodes func() []Node
+	// Diagnose says what would become of an inbound call; nil: nobody knows.
+	Diagnose func(ctx context.Context, project, to string, source netip.Addr) engine.Diagnosis
 	// TrunkStatus is how a trunk is now; nil: it is not shown.
 	TrunkStatus func(t Trunk) *engine.TrunkStatus
 	// CheckTarget refuses what is no address of a SIP server; nil: nothing is refused.

@@ -54,6 +54,8 @@ type Number struct {
 type Directory interface {
 	// Route finds the application of an inbound number (the user part of the address called).
 	Route(ctx context.Context, number string) (Application, bool)
+	// Match finds the number, exact or prefix, that Route takes.
+	Match(ctx context.Context, number string) (Number, bool)
 	// Application finds one by id.
 	Application(ctx context.Context, project, id string) (Application, bool)
 	// Trunk finds the one that dials a number, "" for id leaves the choice; see PickTrunk.

@@ -18,6 +18,7 @@ const keepOver = 5 * time.Second
 // Options is what an Engine is made of. Sink, Directory and Prompts are required.
 type Options struct {
 	Node      string            // of events and calls
+	Project   string            // of events that belong to none
 	Sink      Sink              // takes every event
 	Directory Directory         // finds applications
 	Dialers   map[string]Dialer // by address scheme: "sip", "sips", "tel", "client"
@@ -62,6 +63,8 @@ type Engine struct {
 	overRooms   map[string]ConferenceInfo // as over
 
 	trunks map[string]*trunkUse
+
+	rejections rejections
 
 	stats counters
 }

@@ -250,6 +250,7 @@ func (n *node) openCalls(ctx context.Context) (err error) {
 	n.door, err = sip.New(sip.Options{
 		Layer: n.layer, Media: n.rtp, MediaAddress: n.mediaAddress(), Codecs: n.config.codecs(),
 		SessionExpires: n.config.SIPSessionExpires, Trail: n.config.CallTimeline, Log: n.logger,
+		Rejected: func(r engine.Rejection) { n.engine.TellRejection(r) },
 		TrunkChanged: func(t engine.Trunk, change engine.TrunkChange, data map[string]any) {
 			n.engine.TellTrunk(t, change, data)
 		},
@@ -268,7 +269,7 @@ func (n *node) openCalls(ctx context.Context) (err error) {
 		dialers["client"] = n.pages
 	}
 	n.engine = engine.New(engine.Options{
-		Node: n.name, Sink: n.monitor.Sink(n.log), Directory: n.directory, Records: n.store,
+		Node: n.name, Project: session.DefaultProject, Sink: n.monitor.Sink(n.log), Directory: n.directory, Records: n.store,
 		Dialers:   dialers,
 		Prompts:   engine.NewLibrary(engine.LibraryOptions{Files: files, Fetch: n.egress.Fetch}),
 		Recorders: n.recordings, Trails: n.keepTrails(),
@@ -342,7 +343,7 @@ func (n *node) openAPI(context.Context) error {
 	})
 	o := api.Options{
 		Commander: n.engine, Store: n.directory.Fresh(n.store), Log: n.log, Keys: n.keys, Stream: n.stream, CheckURL: n.egress.Check,
-		Redeliver: n.webhooks.Redeliver, Nodes: n.nodes, CheckTarget: checkTarget, TrunkStatus: n.trunkStatus, Recordings: recordingFiles{n.recordings},
+		Redeliver: n.webhooks.Redeliver, Nodes: n.nodes, CheckTarget: checkTarget, TrunkStatus: n.trunkStatus, Diagnose: n.engine.Diagnose, Recordings: recordingFiles{n.recordings},
 		Logger: n.logger, Version: versionText(), Rate: n.config.APIRate, Origins: n.config.APIOrigins,
 		AllowPrivateURLs: n.config.AllowPrivateURLs, Tokens: n.tokens,
 	}

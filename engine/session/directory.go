@@ -90,15 +90,25 @@ func NewDirectory(ctx context.Context, store Store) (*Directory, error) {
 // Route implements engine.Directory: the exact number first, then the longest prefix.
 func (d *Directory) Route(_ context.Context, number string) (engine.Application, bool) {
 	r := d.now.Load()
-	n, ok := r.exact[number]
-	for i := min(len(number), r.longest); !ok && i >= 0; i-- {
-		n, ok = r.prefix[number[:i]]
-	}
+	n, ok := r.match(number)
 	if !ok {
 		return engine.Application{}, false
 	}
 	a, ok := r.applications[[2]string{n.ProjectID, n.ApplicationID}]
 	return a, ok
+}
+
+// Match implements engine.Directory.
+func (d *Directory) Match(_ context.Context, number string) (engine.Number, bool) {
+	return d.now.Load().match(number)
+}
+
+func (r *routes) match(number string) (engine.Number, bool) {
+	n, ok := r.exact[number]
+	for i := min(len(number), r.longest); !ok && i >= 0; i-- {
+		n, ok = r.prefix[number[:i]]
+	}
+	return n, ok
 }
 
 // Application implements engine.Directory; project "" matches none.

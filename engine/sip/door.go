@@ -37,6 +37,8 @@ type Options struct {
 	SessionExpires time.Duration // session interval that we ask for; default 1800 s (RFC 4028 4)
 	MinSE          time.Duration // shortest that we accept; default 90 s
 	MaxRedirects   int           // hops of 3xx that an outbound call follows; default 3, negative: none
+	// Rejected is told of INVITEs that were refused before they were calls; it must not block.
+	Rejected func(r engine.Rejection)
 	// TrunkChanged is told what happened to a trunk that is watched; it must not block.
 	TrunkChanged func(t engine.Trunk, change engine.TrunkChange, data map[string]any)
 	Trail        bool         // legs tell the trails of their calls what is sent and received

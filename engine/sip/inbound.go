@@ -37,13 +37,16 @@ func (d *Door) takeInvite(req *sip.Request, tx *transaction.Server, trail *engin
 	case "sip", "sips", "tel", "":
 	default:
 		d.reply(tx, 416)
+		d.rejected(req, tx, engine.RuleUnsupported, 416, "the scheme of the address is none that we know")
 		return false
 	}
 	if d.unsupported(req, tx, contentTypeSDP) {
+		d.rejected(req, tx, engine.RuleUnsupported, 420, "it requires an extension, or has a body, that we do not know")
 		return false
 	}
 	if fromTag(req) == "" || !usableContact(req.Contact()) {
 		d.reply(tx, 400)
+		d.rejected(req, tx, engine.RuleMalformed, 400, "it has no tag of its From, or no usable Contact")
 		return false
 	}
 	timer, _, tooSmall := answerTimer(req, d.sessionExpires(), d.minSE())
@@ -56,12 +59,14 @@ func (d *Door) takeInvite(req *sip.Request, tx *transaction.Server, trail *engin
 		d.stats.refused.Add(1)
 		d.log.Warn("no port for an inbound call", "error", err)
 		d.reply(tx, 503, retryAfter())
+		d.rejected(req, tx, engine.RuleLimit, 503, "this node has no RTP port left")
 		return false
 	}
 	leg := d.inboundLeg(req, tx, session, timer)
 	leg.trail = trail
 	if !leg.takeOffer(req, tx) {
 		session.Close()
+		d.rejected(req, tx, engine.RuleNoCodec, 488, "it offers no audio in a codec that we speak, or cannot be read")
 		return false
 	}
 	if !d.add(leg) {
@@ -71,7 +76,8 @@ func (d *Door) takeInvite(req *sip.Request, tx *transaction.Server, trail *engin
 	}
 	leg.publish()
 	if err := d.o.Accept(leg.incoming(req), leg); err != nil {
-		d.refuse(leg, err)
+		status := d.refuse(leg, err)
+		d.rejected(req, tx, engine.RuleOf(err), status, detailOf(err))
 		return false
 	}
 	d.stats.began(leg)
@@ -141,8 +147,8 @@ func (l *Leg) incoming(req *sip.Request) engine.Incoming {
 	return in
 }
 
-// refuse answers a call that the engine did not take.
-func (d *Door) refuse(l *Leg, err error) {
+// refuse answers a call that the engine did not take, and returns the status.
+func (d *Door) refuse(l *Leg, err error) int {
 	status := 500
 	if e, ok := errors.AsType[*engine.Error](err); ok {
 		status = statusOfCode(e.Code)
@@ -158,6 +164,30 @@ func (d *Door) refuse(l *Leg, err error) {
 		res.AppendHeader(retryAfter())
 	}
 	d.respond(l.uas, res)
+	return status
+}
+
+// rejected tells of an INVITE that was refused.
+func (d *Door) rejected(req *sip.Request, tx *transaction.Server, rule engine.Rule, status int, detail string) {
+	if d.o.Rejected == nil {
+		return
+	}
+	r := engine.Rejection{
+		Rule: rule, SIPStatus: status, Detail: detail, To: sanitize(req.Recipient.String()), Source: tx.Source().String(),
+		SIPCallID: sanitize(callIDOf(req)),
+	}
+	if from := req.From(); from != nil {
+		r.From = sanitize(from.Address.String())
+	}
+	d.o.Rejected(r)
+}
+
+// detailOf is what customers may know of a refusal.
+func detailOf(err error) string {
+	if e, ok := errors.AsType[*engine.Error](err); ok {
+		return e.Message
+	}
+	return "a fault of ours: the log has it"
 }
 
 // keyOf is the session key of an inbound call: made of its Call-ID, so that every node finds the same.

@@ -40,7 +40,7 @@ var structs = map[string]any{
 	"engine.ResumePlayback": engine.ResumePlayback{}, "engine.UnmuteParticipant": engine.UnmuteParticipant{}, "engine.RecordConference": engine.RecordConference{},
 	"engine.RecordingInfo": engine.RecordingInfo{}, "engine.StopRecording": engine.StopRecording{}, "engine.ConferenceSettings": engine.ConferenceSettings{},
 	"engine.HoldParticipant": engine.HoldParticipant{},
-	"engine.Trunk":           engine.Trunk{}, "engine.TrunkTarget": engine.TrunkTarget{}, "engine.TrunkAuth": engine.TrunkAuth{},
+	"engine.Trunk":           engine.Trunk{}, "engine.TrunkTarget": engine.TrunkTarget{}, "engine.TrunkAuth": engine.TrunkAuth{}, "engine.Diagnosis": engine.Diagnosis{},
 	"engine.TrunkStatus": engine.TrunkStatus{}, "engine.TargetStatus": engine.TargetStatus{},
 	"engine.TrailCommand": engine.TrailCommand{}, "engine.TrailSIP": engine.TrailSIP{}, "engine.TrailPage": engine.TrailPage{},
 	"media.Quality": media.Quality{}, "session.Key": session.Key{}, "problem.Details": problem.Details{}, "problem.Field": problem.Field{},
