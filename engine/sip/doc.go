@@ -26,7 +26,7 @@
 //	                               REGISTER and OPTIONS to trunks; no: proxy, registrar, TLS, S/MIME, multipart bodies
 //	RFC 3262  100rel, PRACK        no: not offered, 420 if required
 //	RFC 2782  SRV                  the order of a trunk's targets: priority and weight
-//	RFC 3263  finding servers      partly: A and AAAA, no NAPTR and SRV; a trunk's next target when one does not answer
+//	RFC 3263  finding servers      partly: A and AAAA, SRV for trunks, no NAPTR; a trunk's next server when one does not answer
 //	RFC 3264  offer/answer         yes: one audio stream, others refused with port 0
 //	RFC 3311  UPDATE               yes in; out without a session description
 //	RFC 3323  privacy              partly: anonymous From when the caller has no address

@@ -107,14 +107,23 @@ func newCallID(key string) string {
 
 // start sends the first INVITE when the target's address is known.
 func (l *Leg) start(from engine.Address) {
-	l.out.from = from
-	l.seek(l.out.target)
+	o := l.out
+	o.from = from
+	first := hop{uri: o.target, via: o.target}
+	if o.trunk != nil {
+		first, o.trunk.targets = o.trunk.targets[0], o.trunk.targets[1:]
+	}
+	l.seek(first)
 }
 
-// seek invites a target when its address is known.
-func (l *Leg) seek(target sip.Uri) {
+// seek invites a target when the address of where it goes is known.
+func (l *Leg) seek(h hop) {
 	o := l.out
-	l.resolve(target, func(to transaction.Target, err error) {
+	if o.trunk != nil && !h.found && transaction.Named(h.via) {
+		l.services(h)
+		return
+	}
+	l.resolve(h.via, func(to transaction.Target, err error) {
 		if l.out != o || l.phase() == ended {
 			return
 		}

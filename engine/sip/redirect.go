@@ -58,7 +58,7 @@ func (l *Leg) redirect() bool {
 		o.redirects++
 		o.visited = append(o.visited, target.String())
 		o.target, o.client, o.answered = target, nil, nil
-		l.seek(target)
+		l.seek(hop{uri: target, via: target, found: true})
 		return true
 	}
 	return false

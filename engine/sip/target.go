@@ -17,7 +17,7 @@ func (d *Door) whereTo(out *engine.Outgoing) (target sip.Uri, trunk *trunkCall, 
 	if trunk, err = d.newTrunkCall(out.Trunk, out.To.User()); err != nil {
 		return target, nil, err
 	}
-	target, trunk.targets = trunk.targets[0], trunk.targets[1:]
+	target = trunk.targets[0].uri
 	out.Headers = trunk.headers(out.Headers)
 	if a := out.Trunk.Auth; out.Credentials == nil && a != nil {
 		out.Credentials = &engine.Credentials{Username: a.Username, Password: a.Password}

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -18,8 +19,14 @@ const defaultFailover = 4 * time.Second
 // trunkCall is what an outbound leg keeps of its trunk.
 type trunkCall struct {
 	trunk    *engine.Trunk
-	targets  []sip.Uri // still to be tried, best first
+	targets  []hop // still to be tried, best first
 	failover time.Duration
+}
+
+// hop is one try: what stands in the Request-URI, and whose address it goes to.
+type hop struct {
+	uri, via sip.Uri
+	found    bool // via is what SRV gave
 }
 
 // newTrunkCall makes the Request-URIs of a number, in the order in which they are tried.
@@ -37,9 +44,11 @@ func (d *Door) newTrunkCall(t *engine.Trunk, number string) (*trunkCall, error) 
 		if err != nil {
 			return nil, engine.Errorf(engine.CodeNoRoute, "the trunk %s has the target %q: %v", t.Name, target.URI, err)
 		}
+		via := uri
 		uri.User = formatNumber(number, t.NumberFormat)
+		uri.UriParams = uri.UriParams.Clone()
 		uri.UriParams.Add("user", "phone")
-		c.targets = append(c.targets, uri)
+		c.targets = append(c.targets, hop{uri: uri, via: via})
 	}
 	if len(c.targets) == 0 {
 		return nil, engine.Errorf(engine.CodeNoRoute, "the trunk %s has no targets", t.Name)
@@ -146,14 +155,37 @@ func (l *Leg) nextTarget() bool {
 	if o == nil || o.cancelled || o.trunk == nil || len(o.trunk.targets) == 0 || o.invites >= maxInvites {
 		return false
 	}
-	target := o.trunk.targets[0]
+	next := o.trunk.targets[0]
 	o.trunk.targets = o.trunk.targets[1:]
-	l.log.Info("the trunk's next target is asked", "target", target.String())
+	l.log.Info("the trunk's next target is asked", "target", next.via.String())
 	l.stopTimer()
 	// Whatever the one before says from now on is not of the INVITE under way.
-	o.target, o.client, o.request, o.answered, o.contacts = target, nil, new(sip.Request), nil, nil
-	l.seek(target)
+	o.target, o.client, o.request, o.answered, o.contacts = next.uri, nil, new(sip.Request), nil, nil
+	l.seek(next)
 	return true
+}
+
+// services puts the servers that SRV has for a hop in its place, and goes on; without any the hop's own address is tried.
+func (l *Leg) services(h hop) {
+	o := l.out
+	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
+	l.door.layer.Services(ctx, h.via, func(servers []sip.Uri) {
+		cancel()
+		l.postSoon(func() {
+			if l.out != o || l.phase() == ended {
+				return
+			}
+			hops := []hop{{uri: h.uri, via: h.via, found: true}}
+			for i, s := range servers {
+				if i == 0 {
+					hops = hops[:0]
+				}
+				hops = append(hops, hop{uri: h.uri, via: s, found: true})
+			}
+			o.trunk.targets = append(hops[1:], o.trunk.targets...)
+			l.seek(hops[0])
+		}, laneRetries)
+	})
 }
 
 // awaitTarget gives up a target that says nothing, if there is another.

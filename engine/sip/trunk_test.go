@@ -2,7 +2,10 @@ package sip
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"testing"
 
 	"github.com/emiago/sipgo/sip"
@@ -36,6 +39,52 @@ func TestParseTarget(t *testing.T) {
 	} {
 		if _, err := ParseTarget(uri); (err == nil) != good {
 			t.Errorf("%q: %v", uri, err)
+		}
+	}
+}
+
+// The servers of a name come from SRV and are tried in its order; the Request-URI keeps the name (RFC 3263 4, RFC 3261 19.1.5). A
+// name without SRV has the address of its own.
+func TestTrunkServers(t *testing.T) {
+	var first, second *peer
+	asked := make(chan string, 8)
+	h := newHouse(t, func(s *settings) {
+		s.layer.Services = func(_ context.Context, service, proto, name string) ([]*net.SRV, error) {
+			asked <- service + " " + proto + " " + name
+			if name != "carrier.example" {
+				return nil, errors.New("none")
+			}
+			return []*net.SRV{{Target: "one.carrier.example.", Port: first.addr.Port()}, {Target: "two.carrier.example.", Port: second.addr.Port()}}, nil
+		}
+		s.layer.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
+			if host == "one.carrier.example" || host == "two.carrier.example" {
+				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+			}
+			return nil, errors.New("unknown")
+		}
+	})
+	first, second = newPeer(t, h.addr), newPeer(t, h.addr)
+	leg := h.dial(first, func(out *engine.Outgoing) {
+		out.To = engine.Address{URI: "+4930"}
+		out.Trunk = &engine.Trunk{ID: "trk", Targets: []engine.TrunkTarget{{URI: "sip:carrier.example"}, {URI: "sip:other.example", Priority: 1}}}
+	})
+	second.only = first.only
+	one := first.request(sip.INVITE)
+	if one.Recipient.Host != "carrier.example" || one.Recipient.Port != 0 {
+		t.Errorf("Request-URI %s", one.Recipient.String())
+	}
+	first.respond(one, 503, "x", "")
+	first.request(sip.ACK)
+	two := second.request(sip.INVITE)
+	if two.Recipient.Host != "carrier.example" {
+		t.Errorf("Request-URI %s", two.Recipient.String())
+	}
+	second.respond(two, 503, "x", "")
+	second.request(sip.ACK)
+	h.over(leg, engine.ReasonUnreachable) // the other name has neither
+	for _, want := range []string{"sip udp carrier.example", "sip udp other.example"} {
+		if got := <-asked; got != want {
+			t.Errorf("asked for %q, want %q", got, want)
 		}
 	}
 }

@@ -366,13 +366,19 @@ func (x *extra) send(ctx context.Context, method sip.RequestMethod, complete fun
 	}
 }
 
+// resolve finds an address of a target: of the first of its servers, if SRV has some.
 func (x *extra) resolve(ctx context.Context, uri sip.Uri) (transaction.Target, error) {
 	type found struct {
 		to  transaction.Target
 		err error
 	}
 	c := make(chan found, 1)
-	x.door.layer.Resolve(ctx, uri, func(to transaction.Target, err error) { c <- found{to, err} })
+	x.door.layer.Services(ctx, uri, func(servers []sip.Uri) {
+		if len(servers) > 0 {
+			uri = servers[0]
+		}
+		x.door.layer.Resolve(ctx, uri, func(to transaction.Target, err error) { c <- found{to, err} })
+	})
 	select {
 	case f := <-c:
 		return f.to, f.err

@@ -106,7 +106,7 @@ func TestTrunkIsPinged(t *testing.T) {
 		if err != nil || len(c.targets) != 2 {
 			t.Fatal(err)
 		}
-		return c.targets[0].Port
+		return c.targets[0].via.Port
 	}
 	p.respond(p.request(sip.OPTIONS), 200, "x", "")
 	state := func(want engine.TargetState) func() bool {

@@ -55,7 +55,7 @@ func (t Target) check() error {
 
 // Resolve finds the Target of a URI: transport parameter (default UDP), port (default 5060), maddr or host. It does
 // not block: for an IP address cb is called before Resolve returns, for a name by another goroutine. Errors are
-// ErrUnresolved and ErrTransportUnsupported. Services (SRV, NAPTR: RFC 3263) are not looked up.
+// ErrUnresolved and ErrTransportUnsupported. SRV is not looked up: see Services.
 func (l *Layer) Resolve(ctx context.Context, uri sip.Uri, cb func(Target, error)) {
 	host, target, err := destination(uri)
 	if err != nil {

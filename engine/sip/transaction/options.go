@@ -3,6 +3,7 @@ package transaction
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
 	"runtime"
 	"time"
@@ -21,6 +22,8 @@ type Options struct {
 	UserAgent string        // User-Agent of requests and Server of responses that have none
 	// Resolve finds the addresses of a host name; default: A and AAAA through net.DefaultResolver.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Services finds the servers of a name by SRV (RFC 2782), best first; default: through net.DefaultResolver.
+	Services func(ctx context.Context, service, proto, name string) ([]*net.SRV, error)
 	// Trace sees every message that is received or sent. It must not block and may be called from any goroutine.
 	Trace func(Trace)
 }
