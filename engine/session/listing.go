@@ -182,32 +182,15 @@ func (x *tx) listedItem(kind Kind, rest []byte) (it Item, created uint64, ok boo
 func listOf[T any](
 	ctx context.Context, s *embedded, kind Kind, project, ref string, before time.Time, p Page, match func(*T) bool,
 ) (list []T, next string, err error) {
-	prefix := listPrefix(kind, project, ref)
-	end, err := pageEnd(prefix, before, p)
-	if err != nil {
-		return nil, "", err
-	}
-	limit, now := clampLimit(p.Limit), time.Now()
-	err = s.view(ctx, func(tx *tx) error {
-		var last []byte
-		return backwards(tx.listed, prefix, end, func(k, _ []byte) (bool, error) {
-			it, _, ok := tx.listedItem(kind, k[len(prefix):])
-			if !ok || it.expired(now) {
-				return true, ctx.Err()
-			}
-			v, err := readValue[T](it)
-			switch {
-			case err != nil:
-				return false, err
-			case !match(&v):
-				return true, ctx.Err()
-			case len(list) == limit:
-				next = pageCursor(last)
-				return false, nil
-			}
-			list, last = append(list, v), bytes.Clone(k[len(prefix):])
-			return true, nil
-		})
+	next, err = s.listed(ctx, kind, listPrefix(kind, project, ref), before, p, func(it Item, full bool) (bool, error) {
+		v, err := readValue[T](it)
+		if err != nil || !match(&v) {
+			return false, err
+		}
+		if !full {
+			list = append(list, v)
+		}
+		return true, nil
 	})
 	if err != nil {
 		return nil, "", err
@@ -220,30 +203,50 @@ func (s *embedded) CallItems(
 	ctx context.Context, kind Kind, project, callID string, p Page,
 ) (items []Item, next string, err error) {
 	prefix := listPrefix(kind, project, ref(refCall, callID))
-	end, err := pageEnd(prefix, time.Time{}, p)
-	if err != nil {
-		return nil, "", err
-	}
-	limit, now := clampLimit(p.Limit), time.Now()
-	err = s.view(ctx, func(tx *tx) error {
-		var last []byte
-		return backwards(tx.listed, prefix, end, func(k, _ []byte) (bool, error) {
-			it, _, ok := tx.listedItem(kind, k[len(prefix):])
-			switch {
-			case !ok || it.expired(now):
-				return true, ctx.Err()
-			case len(items) == limit:
-				next = pageCursor(last)
-				return false, nil
-			}
-			items, last = append(items, it), bytes.Clone(k[len(prefix):])
-			return true, nil
-		})
+	next, err = s.listed(ctx, kind, prefix, time.Time{}, p, func(it Item, full bool) (bool, error) {
+		if !full {
+			items = append(items, it)
+		}
+		return true, nil
 	})
 	if err != nil {
 		return nil, "", err
 	}
 	return items, next, nil
+}
+
+// listed walks a list, newest first, from a page on. take says whether an item belongs to the page; when the page is full, it
+// is asked once more, whether there is another.
+func (s *embedded) listed(
+	ctx context.Context, kind Kind, prefix []byte, before time.Time, p Page, take func(it Item, full bool) (bool, error),
+) (next string, err error) {
+	end, err := pageEnd(prefix, before, p)
+	if err != nil {
+		return "", err
+	}
+	limit, now := clampLimit(p.Limit), time.Now()
+	err = s.view(ctx, func(tx *tx) error {
+		var last []byte
+		taken := 0
+		return backwards(tx.listed, prefix, end, func(k, _ []byte) (bool, error) {
+			it, _, ok := tx.listedItem(kind, k[len(prefix):])
+			if !ok || it.expired(now) {
+				return true, ctx.Err()
+			}
+			switch ok, err := take(it, taken == limit); {
+			case err != nil:
+				return false, err
+			case !ok:
+				return true, ctx.Err()
+			case taken == limit:
+				next = pageCursor(last)
+				return false, nil
+			}
+			taken, last = taken+1, bytes.Clone(k[len(prefix):])
+			return true, nil
+		})
+	})
+	return next, err
 }
 
 func readValue[T any](it Item) (v T, err error) {
