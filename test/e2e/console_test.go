@@ -45,7 +45,7 @@ func TestConsole(t *testing.T) {
 	b.WaitEnded()
 	app.WaitEvent("call.ended", id)
 	gathered(t, n, c, "daily", 400, 700)
-	trunk(c, map[string]any{"name": "Carrier", "max_calls": 30}, "sip:sbc1.example.com", "sip:sbc2.example.com;transport=tcp")
+	trunk(c, map[string]any{"name": "Carrier", "max_calls": 30, "ping_s": -1}, "sip:sbc1.example.com", "sip:sbc2.example.com;transport=tcp")
 
 	tour := harness.Console(t, n, id)
 	for _, f := range tour.Faults {
