@@ -225,35 +225,51 @@ func withoutTipring(env []string) []string {
 	return out
 }
 
+// Ports of nodes: below those that the kernel gives away by itself, which another test may get between our look and the
+// node's, and below those of RTP.
+const (
+	firstPort = 3000
+	lastPort  = 11_999
+)
+
 func freeTCP(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return freePort(t, func(addr string) error {
+		l, err := net.Listen("tcp4", addr)
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	})
 }
 
 // freeBoth finds a port that is free for UDP and TCP.
 func freeBoth(t testing.TB) string {
 	t.Helper()
-	err := errors.New("no try")
-	for range 50 {
-		var l net.Listener
-		if l, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
-			continue
+	return freePort(t, func(addr string) error {
+		l, err := net.Listen("tcp4", addr)
+		if err != nil {
+			return err
 		}
-		addr := l.Addr().String()
-		var p net.PacketConn
-		p, err = net.ListenPacket("udp4", addr)
-		l.Close()
-		if err == nil {
-			p.Close()
+		defer l.Close()
+		p, err := net.ListenPacket("udp4", addr)
+		if err != nil {
+			return err
+		}
+		return p.Close()
+	})
+}
+
+func freePort(t testing.TB, try func(addr string) error) string {
+	t.Helper()
+	err := errors.New("no try")
+	for range 200 {
+		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort+1))
+		if err = try(addr); err == nil {
 			return addr
 		}
 	}
-	t.Fatal(fmt.Errorf("harness: no port free for UDP and TCP: %w", err))
+	t.Fatal(fmt.Errorf("harness: no free port: %w", err))
 	return ""
 }
 
